@@ -1,0 +1,103 @@
+#include "halo/core/kernels/vector_ops.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "halo/core/kernels/vector_ops.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h must come first.
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+HWY_BEFORE_NAMESPACE();
+namespace halo::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+void Axpy(float alpha, const float* HWY_RESTRICT x, float* HWY_RESTRICT y, std::size_t d) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto a = hn::Set(tag, alpha);
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) {
+    hn::StoreU(hn::MulAdd(a, hn::LoadU(tag, x + i), hn::LoadU(tag, y + i)), tag, y + i);
+  }
+  for (; i < d; ++i) y[i] += alpha * x[i];
+}
+
+void Scale(float alpha, float* x, std::size_t d) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto a = hn::Set(tag, alpha);
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) hn::StoreU(hn::Mul(a, hn::LoadU(tag, x + i)), tag, x + i);
+  for (; i < d; ++i) x[i] *= alpha;
+}
+
+bool AllFinite(const float* x, std::size_t d) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  std::size_t i = 0;
+  // x - x is 0 for a finite x and NaN otherwise; NaN is sticky under addition.
+  auto acc = hn::Zero(tag);
+  for (; i + lanes <= d; i += lanes) {
+    const auto v = hn::LoadU(tag, x + i);
+    acc = hn::Add(acc, hn::Sub(v, v));
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(tag, acc));
+  for (; i < d; ++i) sum += x[i] - x[i];
+  return sum == 0.0F;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace halo::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "halo/core/kernels/distance.h"
+
+namespace halo::kernels {
+
+HWY_EXPORT(Axpy);
+HWY_EXPORT(Scale);
+HWY_EXPORT(AllFinite);
+
+void axpy(float alpha, const float* x, float* y, std::size_t d) {
+  HWY_DYNAMIC_DISPATCH(Axpy)(alpha, x, y, d);
+}
+
+void scale(float alpha, float* x, std::size_t d) { HWY_DYNAMIC_DISPATCH(Scale)(alpha, x, d); }
+
+bool all_finite(const float* x, std::size_t d) { return HWY_DYNAMIC_DISPATCH(AllFinite)(x, d); }
+
+float normalise(float* x, std::size_t d) {
+  // Scaling by the largest magnitude first keeps the sum of squares from over- or underflowing.
+  float largest = 0.0F;
+  for (std::size_t i = 0; i < d; ++i) largest = std::max(largest, std::fabs(x[i]));
+  if (!(largest >= std::numeric_limits<float>::min())) return 0.0F;
+  if (largest > 1e15F || largest < 1e-15F) {
+    scale(1.0F / largest, x, d);
+    const float rest = std::sqrt(dot(x, x, d));
+    scale(1.0F / rest, x, d);
+    return std::min(rest * largest, std::numeric_limits<float>::max());
+  }
+  const float norm = std::sqrt(dot(x, x, d));
+  scale(1.0F / norm, x, d);
+  return norm;
+}
+
+void softmax(float* x, std::size_t d) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (std::size_t i = 0; i < d; ++i) largest = std::max(largest, x[i]);
+  if (largest == -std::numeric_limits<float>::infinity()) {
+    std::fill_n(x, d, 0.0F);
+    return;
+  }
+  float sum = 0.0F;
+  for (std::size_t i = 0; i < d; ++i) sum += x[i] = std::exp(x[i] - largest);
+  scale(1.0F / sum, x, d);
+}
+
+}  // namespace halo::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,114 @@
+// An immutable HNSW index: vectors, ids, levels, the links of every layer and the entry point.
+//
+// Everything that reads (search, attention masks, refinement, files) reads a snapshot; hnswlib is
+// only its writer (vector_index.h). Nodes are numbered 0 .. size() - 1 in a locality order
+// (neighbours near each other in memory), not in insertion order; `id(node)` gives the user's id
+// back.
+//
+// Thread-safety: immutable, so any number of threads may read; share it as std::shared_ptr<const
+// GraphSnapshot>. Invariants (checked by the factory, also for data that came from a file): see
+// SnapshotParts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "halo/core/csr_mask.h"
+#include "halo/core/executor.h"
+#include "halo/core/matrix_view.h"
+#include "halo/index/metric.h"
+
+namespace halo {
+
+/// A user's name for a vector: 64 bits, not negative (-1 marks "no result" in result files).
+using Id = std::int64_t;
+/// A vector's place in a snapshot.
+using Node = std::uint32_t;
+
+/// The links of one layer. Row r belongs to nodes[r]; columns are nodes. Layer 0 holds every node,
+/// so there r = node.
+struct LayerLinks {
+  std::vector<Node> nodes;                 ///< ascending
+  std::vector<std::uint64_t> row_offsets;  ///< nodes.size() + 1 entries
+  std::vector<Node> neighbours;  ///< ascending and unique within a row, never the row's own node
+};
+
+/// What a snapshot is made of, and what a file stores.
+struct SnapshotParts {
+  Metric metric = Metric::kL2;
+  std::size_t dim = 0;
+  std::size_t M = 0;
+  std::size_t ef_construction = 0;
+  std::uint64_t seed = 0;
+  Matrix vectors;  ///< size() x dim, finite; rows padded to 64 bytes; unit length under kCosine
+  std::vector<Id> ids;               ///< one a node, unique, not negative
+  std::vector<std::uint8_t> levels;  ///< one a node: the highest layer it is in
+  std::vector<LayerLinks>
+      layers;  ///< layer l holds exactly the nodes of level >= l; a link stays within its layer
+  Node entry_point = 0;  ///< a node of the top layer
+};
+
+class GraphSnapshot {
+ public:
+  /// Checks every invariant of `parts` and takes them over; throws kCorrupt (naming what is wrong)
+  /// where one is broken. O(links + vectors).
+  static std::shared_ptr<const GraphSnapshot> create(SnapshotParts parts);
+
+  std::size_t size() const { return parts_.ids.size(); }
+  std::size_t dim() const { return parts_.dim; }
+  Metric metric() const { return parts_.metric; }
+  std::size_t M() const { return parts_.M; }
+  std::size_t ef_construction() const { return parts_.ef_construction; }
+  std::uint64_t seed() const { return parts_.seed; }
+
+  MatrixView vectors() const { return parts_.vectors; }
+  std::span<const float> vector(Node node) const { return parts_.vectors.row_span(node); }
+
+  Id id(Node node) const { return parts_.ids[node]; }
+  std::span<const Id> ids() const { return parts_.ids; }
+  /// The node of a user's id, if it is stored. O(log n).
+  std::optional<Node> find(Id id) const;
+
+  /// Layers are numbered 0 (every node) to num_layers() - 1 (the entry point's layer).
+  std::size_t num_layers() const { return parts_.layers.size(); }
+  std::span<const std::uint8_t> levels() const { return parts_.levels; }
+  Node entry_point() const { return parts_.entry_point; }
+
+  /// The nodes of layer `layer`, ascending. A layer above the top has none, as in the seed's
+  /// get_layer_nodes.
+  std::span<const Node> layer_nodes(std::size_t layer) const;
+  /// The links of layer `layer` as CSR: row r belongs to layer_nodes(layer)[r], columns are nodes.
+  /// Throws kInvalidArgument for a layer that does not exist.
+  CsrView edges(std::size_t layer) const;
+  /// The neighbours of `node` in `layer`; empty where the node is not in that layer. O(log layer
+  /// size), O(1) for layer 0.
+  std::span<const Node> neighbours(Node node, std::size_t layer) const;
+  /// Links of `layer` divided by its nodes.
+  double average_degree(std::size_t layer = 0) const;
+  /// The seed's adaptive window, 2 x average degree of layer 0, rounded: a number of graph
+  /// neighbours.
+  std::size_t adaptive_window() const;
+  /// Nodes that no search can reach from the entry point (0 after a seal, which repairs them).
+  std::size_t unreachable_count() const { return unreachable_; }
+
+  /// Bytes held, by part.
+  struct MemoryUsage {
+    std::size_t vectors = 0, links = 0, ids = 0, other = 0;
+    std::size_t total() const { return vectors + links + ids + other; }
+  };
+  MemoryUsage memory_usage() const;
+
+  const SnapshotParts& parts() const { return parts_; }
+
+ private:
+  explicit GraphSnapshot(SnapshotParts parts);
+  SnapshotParts parts_;
+  std::vector<Node> nodes_by_id_;  // nodes sorted by their id
+  std::size_t unreachable_ = 0;
+};
+
+}  // namespace halo

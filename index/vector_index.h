@@ -1,0 +1,71 @@
+// Builds an HNSW graph from vectors; hnswlib does the linking. The writer's side of an index: add
+// vectors, then seal() them into an immutable GraphSnapshot that is searched, refined and saved.
+//
+// Thread-safety: one thread at a time; the work itself runs on the executor.
+// Source: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using HNSW
+// graphs", 2018.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "halo/core/executor.h"
+#include "halo/core/matrix_view.h"
+#include "halo/core/progress.h"
+#include "halo/index/graph_snapshot.h"
+#include "halo/index/metric.h"
+
+namespace halo {
+
+struct BuildOptions {
+  Metric metric = Metric::kL2;
+  /// Links a node gets per layer (2 M in layer 0), 2 to 256. Raising it costs memory (8 M bytes a
+  /// vector) and build and search time; it helps recall on high-dimensional data.
+  std::size_t M = 16;
+  /// Candidates looked at while linking, at least 1. Raising it costs build time, about linearly;
+  /// it buys graph quality.
+  std::size_t ef_construction = 200;
+  /// Decides the nodes' levels.
+  std::uint64_t seed = 100;
+  /// The same graph for the same vectors, order and seed, whatever the executor's threads. Costs
+  /// parallel building.
+  bool deterministic = false;
+
+  void validate() const;  ///< throws kInvalidArgument
+};
+
+class VectorIndex {
+ public:
+  /// An empty index of vectors of `dim` floats, 1 to 65,536.
+  VectorIndex(std::size_t dim, const BuildOptions& options);
+  ~VectorIndex();
+  VectorIndex(VectorIndex&&) noexcept;
+  VectorIndex& operator=(VectorIndex&&) noexcept;
+
+  /// Adds vectors [n, dim] under `ids` [n]; without ids, under the row numbers size() ... size() +
+  /// n - 1. All or nothing: every check comes before the first insertion. O(n log(size)
+  /// ef_construction M dim). Throws kDimensionMismatch, kNonFinite, kZeroVector (cosine),
+  /// kDuplicateId, kInvalidArgument (negative id, other number of ids), kCancelled (the index is
+  /// then unusable until rebuilt: see valid()).
+  void add(const MatrixView& vectors, std::span<const Id> ids, const Executor& executor,
+           const Job& job = {});
+  void add(const MatrixView& vectors, const Executor& executor, const Job& job = {});
+
+  std::size_t size() const;
+  std::size_t dim() const;
+  const BuildOptions& options() const;
+  bool contains(Id id) const;
+
+  /// The graph so far as a snapshot: links copied out of hnswlib, unreachable nodes repaired, nodes
+  /// renumbered in a locality order. The builder may go on afterwards. Throws kEmpty for an index
+  /// without vectors. O(links + vectors).
+  std::shared_ptr<const GraphSnapshot> seal(const Executor& executor, const Job& job = {}) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace halo
