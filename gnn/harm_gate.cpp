@@ -1,31 +1,38 @@
 #include "halo/gnn/harm_gate.h"
 
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 namespace halo::gnn {
 namespace {
 
-constexpr double kFadedAt = 0.2;
-// Distances computed by two kernels differ in rounding: a tie counts as reciprocal.
-constexpr float kTie = 1e-6F;
+constexpr double kShutAt = 0.9;
+constexpr double kOpenAt = 1.0;
 
 }  // namespace
 
-void Reciprocity::add(std::span<const std::uint32_t> nearest, std::span<const float> distances,
-                      std::span<const float> reach) {
-  const std::size_t count = std::min(nearest.size(), kReciprocityNeighbours);
-  for (std::size_t i = 0; i < count; ++i) {
-    const float limit = reach[nearest[i]];
-    if (distances[i] <= limit + kTie * std::max(1.0F, std::fabs(limit))) ++hits;
+double window_coherence(std::span<const std::uint32_t> window, std::span<const std::uint32_t> edges,
+                        std::size_t stride, std::uint32_t left_out) {
+  std::vector<std::uint32_t> members(window.begin(), window.end());
+  std::sort(members.begin(), members.end());
+  std::size_t inside = 0, total = 0;
+  for (const std::uint32_t member : window) {
+    std::size_t taken = 0;
+    for (const std::uint32_t target : edges.subspan(member * stride, stride)) {
+      if (target == kNoEdge || taken == kCoherenceEdges) break;
+      if (target == left_out) continue;
+      ++taken;
+      if (std::binary_search(members.begin(), members.end(), target)) ++inside;
+    }
+    total += taken;
   }
-  total += count;
+  return total == 0 ? 0.0 : static_cast<double>(inside) / static_cast<double>(total);
 }
 
-double harm_gate(double query_reciprocity, double base_reciprocity) {
-  if (!(base_reciprocity > 0)) return 0.0;
-  const double rho = query_reciprocity / base_reciprocity;
-  return std::clamp(1.0 - std::fabs(rho - 1.0) / kFadedAt, 0.0, 1.0);
+double harm_gate(double query_coherence, double base_coherence) {
+  if (!(base_coherence > 0)) return kSmallestGate;
+  const double kappa = query_coherence / base_coherence;
+  return std::clamp((kappa - kShutAt) / (kOpenAt - kShutAt), kSmallestGate, 1.0);
 }
 
 }  // namespace halo::gnn

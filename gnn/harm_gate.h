@@ -1,10 +1,11 @@
 // Whether smoothing will help the queries at hand, judged without labels.
 //
-// Refinement assumes that queries lie among the base vectors as base vectors lie among each other.
-// Reciprocity measures it: how often is a query at least as near to one of its 10 nearest vectors
-// as that vector's own 10th neighbour is? The ratio rho of the queries' reciprocity to that of
-// held-out base vectors is 1 where queries are like the base, and far from 1 where they are not
-// (questions against documents): there the score falls back to the plain order.
+// Refinement assumes that a query's nearest vectors form a neighbourhood of the graph, as a base
+// vector's do. Coherence measures it: the share of graph edges of a window's members that end
+// inside the window. The ratio kappa of the queries' coherence to that of base vectors, searched as
+// queries would be, is about 1 where queries are like the base, and below it where their neighbours
+// are scattered over the graph (questions against documents): there smoothing mixes what does not
+// belong together, and the score falls back to the plain order.
 //
 // Thread-safe: pure functions.
 #pragma once
@@ -15,27 +16,27 @@
 
 namespace halo::gnn {
 
-inline constexpr std::size_t kReciprocityNeighbours = 10;
-/// Queries needed to measure rho.
-inline constexpr std::size_t kReciprocityQueries = 50;
-/// The gate for fewer queries, where none was calibrated: nearly the plain order.
-inline constexpr double kUnmeasuredGate = 0.0625;
+/// Graph edges looked at per window member.
+inline constexpr std::size_t kCoherenceEdges = 10;
+/// Base vectors searched for the reference value.
+inline constexpr std::size_t kCoherenceSample = 2000;
+/// Queries needed to measure kappa.
+inline constexpr std::size_t kCoherenceQueries = 50;
+/// The gate under adverse evidence, and for too few queries where none was calibrated: nearly the
+/// plain order.
+inline constexpr double kSmallestGate = 1.0 / 32;
+/// Ends a node's edges where it has fewer than were asked for.
+inline constexpr std::uint32_t kNoEdge = 0xffffffffU;
 
-/// Counts reciprocal neighbours over many queries.
-struct Reciprocity {
-  std::size_t hits = 0, total = 0;
+/// Share of the edges of `window`'s members that end inside `window`: the first kCoherenceEdges of
+/// each member, without those that lead to `left_out` (kNoEdge for none). `edges` holds `stride`
+/// nearest neighbours a node, nearest first. 0 without any edge. O(window kCoherenceEdges log
+/// window).
+double window_coherence(std::span<const std::uint32_t> window, std::span<const std::uint32_t> edges,
+                        std::size_t stride, std::uint32_t left_out = kNoEdge);
 
-  /// Adds the nearest (at most 10) of one query: nodes, nearest first, their distances, and every
-  /// base vector's reach.
-  void add(std::span<const std::uint32_t> nearest, std::span<const float> distances,
-           std::span<const float> reach);
-  double value() const {
-    return total == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(total);
-  }
-};
-
-/// 1 where rho = queries / base is 1, falling to 0 where it is 0.2 away; 0 where the base has no
-/// reciprocity.
-double harm_gate(double query_reciprocity, double base_reciprocity);
+/// kSmallestGate where kappa = query / base is 0.9 or less, 1 where it is 1 or more, linear
+/// between.
+double harm_gate(double query_coherence, double base_coherence);
 
 }  // namespace halo::gnn

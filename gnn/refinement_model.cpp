@@ -8,6 +8,7 @@
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/harm_gate.h"
 
 namespace halo::gnn {
 namespace {
@@ -58,9 +59,11 @@ std::shared_ptr<const RefinementModel> RefinementModel::create(RefinementParts p
   }
   require(parts.size > 0 && parts.dim > 0, "no vectors");
   require(!parts.heads.empty(), "no head");
-  require(parts.reach.size() == parts.size, "one reach a vector is needed");
-  require(kernels::all_finite(parts.reach.data(), parts.reach.size()), "a reach is not finite");
-  require(parts.base_reciprocity >= 0 && parts.base_reciprocity <= 1, "reciprocity outside 0 to 1");
+  require(parts.edges.size() == parts.size * kCoherenceEdges, "10 edges a vector are needed");
+  require(std::all_of(parts.edges.begin(), parts.edges.end(),
+                      [&](auto node) { return node < parts.size || node == kNoEdge; }),
+          "an edge leads outside the index");
+  require(parts.base_coherence >= 0 && parts.base_coherence <= 1, "coherence outside 0 to 1");
   require(std::isfinite(parts.participation_ratio) && std::isfinite(parts.flatness),
           "spectrum figures are not finite");
   require(!parts.calibrated_gate || (*parts.calibrated_gate >= 0 && *parts.calibrated_gate <= 1),
@@ -102,7 +105,7 @@ std::shared_ptr<const RefinementModel> RefinementModel::create(RefinementParts p
 }
 
 std::size_t RefinementModel::memory_bytes() const {
-  std::size_t bytes = parts_.reach.size() * sizeof(float);
+  std::size_t bytes = parts_.edges.size() * sizeof(std::uint32_t);
   for (const ContentHead& head : parts_.heads) {
     bytes += head.projection.basis().rows * parts_.dim * sizeof(float);
     for (const HalfMatrix& state : head.states) bytes += state.bytes();

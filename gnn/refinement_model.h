@@ -54,13 +54,14 @@ struct RefinementParts {
   RefineOptions options;
   std::vector<ContentHead> heads;
   std::vector<std::vector<std::uint32_t>> global_nodes;  ///< one list a GNN layer
-  std::vector<float>
-      reach;  ///< each base vector's distance to its 10th nearest neighbour in the window
-  double base_reciprocity = 0;     ///< see harm_gate.h
+  /// kCoherenceEdges nearest neighbours of every base vector, nearest first, kNoEdge where it has
+  /// fewer (harm_gate.h).
+  std::vector<std::uint32_t> edges;
+  double base_coherence = 0;       ///< see harm_gate.h
   double participation_ratio = 0;  ///< of the covariance spectrum
   double flatness = 0;             ///< participation ratio / dimensions that vary, 0 to 1
-  std::optional<double>
-      calibrated_gate;  ///< measured on sample queries, for batches too small to measure it on
+  /// The gate measured on sample queries, for batches too small to measure it on.
+  std::optional<double> calibrated_gate;
 };
 
 class RefinementModel {

@@ -21,21 +21,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries) {
-  if (queries.rows > 0 && queries.cols != snapshot.dim()) {
-    throw Error(ErrorCode::kDimensionMismatch, "queries have " + std::to_string(queries.cols) +
-                                                   " dimensions, the index has " +
-                                                   std::to_string(snapshot.dim()));
-  }
-  for (std::size_t q = 0; q < queries.rows; ++q) {
-    try {
-      validate_query(snapshot, queries.row_span(q));
-    } catch (const Error& error) {
-      throw Error(error.code(), "query " + std::to_string(q) + ": " + error.what());
-    }
-  }
-}
-
 // What one thread needs to answer queries.
 struct Worker {
   SearchScratch search;
@@ -88,16 +73,17 @@ Candidates find_candidates(const GraphSnapshot& snapshot, const MatrixView& quer
 
 double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) {
   const auto& parts = model.parts();
-  if (candidates.found.size() < gnn::kReciprocityQueries) {
-    return parts.calibrated_gate.value_or(gnn::kUnmeasuredGate);
+  if (candidates.found.size() < gnn::kCoherenceQueries) {
+    return parts.calibrated_gate.value_or(gnn::kSmallestGate);
   }
-  gnn::Reciprocity reciprocity;
+  double sum = 0;
   Worker worker;
   for (std::size_t q = 0; q < candidates.found.size(); ++q) {
-    worker.split(candidates.of(q));
-    reciprocity.add(worker.nodes, worker.distances, parts.reach);
+    const auto nearest = candidates.of(q);
+    worker.split(nearest.first(std::min(parts.options.window, nearest.size())));
+    sum += gnn::window_coherence(worker.nodes, parts.edges, gnn::kCoherenceEdges);
   }
-  return gnn::harm_gate(reciprocity.value(), parts.base_reciprocity);
+  return gnn::harm_gate(sum / static_cast<double>(candidates.found.size()), parts.base_coherence);
 }
 
 // The best `k` of `worker.scores`, equal scores in the plain order.
@@ -139,9 +125,9 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
   return Engine(index.seal(executor, job));
 }
 
-Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor,
-                       const Job& job) const {
-  return {snapshot_, prepare_refinement(*snapshot_, options, executor, job)};
+Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
+                       const MatrixView& sample_queries) const {
+  return {snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries)};
 }
 
 BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,

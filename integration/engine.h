@@ -70,9 +70,11 @@ class Engine {
   static Engine build(const MatrixView& vectors, std::span<const Id> ids,
                       const BuildOptions& options, const Executor& executor, const Job& job = {});
 
-  /// The same index with a freshly prepared label-free refinement model.
-  Engine refined(const gnn::RefineOptions& options, const Executor& executor,
-                 const Job& job = {}) const;
+  /// The same index with a freshly prepared label-free refinement model. Batches of at least 50
+  /// queries measure the harm gate on themselves; smaller ones use the gate measured on
+  /// `sample_queries` (at least 50), and without those stay close to the plain order.
+  Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {},
+                 const MatrixView& sample_queries = {}) const;
 
   /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
   /// before.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/harm_gate.h"
 #include "support/test_support.h"
 
 namespace halo::gnn {
@@ -63,7 +64,7 @@ TEST(PrepareContent, SurvivesOneVectorAndConstantData) {
   auto parts = prepare_content(one, true, empty_row, no_global, {}, Executor(1));
   EXPECT_EQ(parts.flatness, 1.0);
   EXPECT_EQ(parts.heads.size(), 1U);
-  parts.reach.assign(1, 0.0F);
+  parts.edges.assign(kCoherenceEdges, kNoEdge);
   const auto model = RefinementModel::create(std::move(parts));
   RefinementModel::Scratch scratch;
   std::vector<float> scores(1);

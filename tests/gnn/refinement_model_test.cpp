@@ -10,6 +10,7 @@
 
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/harm_gate.h"
 #include "halo/gnn/prepare_content.h"
 #include "support/test_support.h"
 
@@ -39,8 +40,8 @@ struct Fixture {
     parts = prepare_content(
         vectors, true, windows, [](std::size_t) { return std::span<const std::uint32_t>(global); },
         options, Executor(1));
-    parts.reach.assign(kRows, 0.5F);
-    parts.base_reciprocity = 0.5;
+    parts.edges.assign(kRows * kCoherenceEdges, kNoEdge);
+    parts.base_coherence = 0.5;
   }
 
   std::vector<std::uint32_t> nearest(const float* query, std::size_t count) const {
@@ -169,9 +170,9 @@ TEST(RefinementModel, RefusesPartsThatDoNotFit) {
   };
   refused("no vectors", [](auto& p) { p.size = 0; });
   refused("no head", [](auto& p) { p.heads.clear(); });
-  refused("reach", [](auto& p) { p.reach.pop_back(); });
-  refused("reach", [&](auto& p) { p.reach[3] = nan; });
-  refused("reciprocity", [&](auto& p) { p.base_reciprocity = nan; });
+  refused("10 edges", [](auto& p) { p.edges.pop_back(); });
+  refused("outside the index", [](auto& p) { p.edges[3] = kRows; });
+  refused("coherence", [&](auto& p) { p.base_coherence = nan; });
   refused("spectrum", [&](auto& p) { p.flatness = nan; });
   refused("calibrated gate", [](auto& p) { p.calibrated_gate = 2.0; });
   refused("global nodes", [](auto& p) { p.global_nodes.pop_back(); });
