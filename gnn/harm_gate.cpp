@@ -30,9 +30,9 @@ double window_coherence(std::span<const std::uint32_t> window, std::span<const s
 }
 
 double harm_gate(double query_coherence, double base_coherence) {
-  if (!(base_coherence > 0)) return kSmallestGate;
+  if (!(base_coherence > 0)) return 0.0;
   const double kappa = query_coherence / base_coherence;
-  return std::clamp((kappa - kShutAt) / (kOpenAt - kShutAt), kSmallestGate, 1.0);
+  return std::clamp((kappa - kShutAt) / (kOpenAt - kShutAt), 0.0, 1.0);
 }
 
 }  // namespace halo::gnn

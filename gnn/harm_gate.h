@@ -22,9 +22,8 @@ inline constexpr std::size_t kCoherenceEdges = 10;
 inline constexpr std::size_t kCoherenceSample = 2000;
 /// Queries needed to measure kappa.
 inline constexpr std::size_t kCoherenceQueries = 50;
-/// The gate under adverse evidence, and for too few queries where none was calibrated: nearly the
-/// plain order.
-inline constexpr double kSmallestGate = 1.0 / 32;
+/// The gate for fewer queries, where none was calibrated: the plain order nearly keeps its say.
+inline constexpr double kUnmeasuredGate = 1.0 / 32;
 /// Ends a node's edges where it has fewer than were asked for.
 inline constexpr std::uint32_t kNoEdge = 0xffffffffU;
 

@@ -74,7 +74,7 @@ Candidates find_candidates(const GraphSnapshot& snapshot, const MatrixView& quer
 double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) {
   const auto& parts = model.parts();
   if (candidates.found.size() < gnn::kCoherenceQueries) {
-    return parts.calibrated_gate.value_or(gnn::kSmallestGate);
+    return parts.calibrated_gate.value_or(gnn::kUnmeasuredGate);
   }
   double sum = 0;
   Worker worker;
