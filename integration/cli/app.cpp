@@ -57,7 +57,8 @@ int run_command(const Command& command, Session& session, const Streams& streams
 }  // namespace
 
 int run(int argc, const char* const* argv, const Streams& streams, const std::stop_token& stop) {
-  CLI::App app("halo: nearest-neighbour search over HNSW graphs, refined by graph attention", "halo");
+  CLI::App app("halo: nearest-neighbour search over HNSW graphs, refined by graph attention",
+               "halo");
   app.set_version_flag("--version", HALO_VERSION);
   app.require_subcommand(1);
   CommonOptions common;

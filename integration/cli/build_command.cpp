@@ -5,9 +5,10 @@
 #include <vector>
 
 #include "halo/integration/cli/commands.h"
-#include "halo/integration/cli/inputs.h"
+#include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
+#include "halo/integration/io/vectors.h"
 
 namespace halo::cli {
 namespace {
@@ -70,9 +71,9 @@ void run_build(const BuildCommand& command, Session& session) {
   options.validate();
   check_output(command.out, {command.vectors, command.ids});
 
-  const Matrix vectors = read_vectors(command.vectors);
+  const Matrix vectors = io::load_vectors(command.vectors);
   std::vector<Id> ids;
-  if (!command.ids.empty()) ids = read_integers(command.ids);
+  if (!command.ids.empty()) ids = io::load_ids(command.ids);
   if (!command.ids.empty() && ids.size() != vectors.rows()) {
     throw Error(ErrorCode::kInvalidArgument, command.ids.string() + ": " +
                                                  std::to_string(ids.size()) + " ids for " +
@@ -96,7 +97,8 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--metric", command->metric, "What near means")
       ->required()
       ->check(CLI::IsMember({"l2", "ip", "cosine"}));
-  sub->add_option("--M", command->M, "Links a vector gets per layer: more cost memory and time, and help recall")
+  sub->add_option("--M", command->M,
+                  "Links a vector gets per layer: more cost memory and time, and help recall")
       ->capture_default_str();
   sub->add_option("--ef-construction", command->ef_construction,
                   "Candidates looked at while linking: more cost build time and buy graph quality")

@@ -40,6 +40,7 @@ void run_search(const SearchCommand& command, Session& session);
 
 struct RefineCommand {
   std::filesystem::path index;
+  std::filesystem::path queries;  ///< empty: the harm gate is not calibrated
 };
 void run_refine(const RefineCommand& command, Session& session);
 
@@ -51,8 +52,8 @@ struct EvalCommand {
   std::filesystem::path query_labels;
   std::filesystem::path label_ids;  ///< empty: label i belongs to id i
   std::filesystem::path qrels;
-  bool exact = false;      ///< search exhaustively for the ground truth
-  std::size_t k = 10;      ///< recall@k
+  bool exact = false;  ///< search exhaustively for the ground truth
+  std::size_t k = 10;  ///< recall@k
   std::size_t ef = 64;
   std::size_t candidates = 400;
   std::size_t limit = 0;  ///< only the first so many queries; 0: all

@@ -9,8 +9,9 @@
 namespace halo::cli {
 
 /// While one lives, the first SIGINT or SIGTERM requests a stop and the second ends the process at
-/// once (every file is written aside and renamed, so even that leaves nothing half-written). Make it
-/// before any other thread starts: those inherit the blocked signals, and one thread waits for them.
+/// once (every file is written aside and renamed, so even that leaves nothing half-written). Make
+/// it before any other thread starts: those inherit the blocked signals, and one thread waits for
+/// them.
 class Interrupt {
  public:
   Interrupt();

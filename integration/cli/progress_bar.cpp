@@ -19,8 +19,7 @@ std::string bar(double share) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(std::ostream& out, bool terminal,
-                         std::function<Clock::time_point()> now)
+ProgressBar::ProgressBar(std::ostream& out, bool terminal, std::function<Clock::time_point()> now)
     : out_(out), terminal_(terminal), now_(std::move(now)) {}
 
 void ProgressBar::start(std::string_view stage, std::uint64_t total) {
@@ -31,7 +30,8 @@ void ProgressBar::start(std::string_view stage, std::uint64_t total) {
   started_ = now_();
   done_ = 0;
   // A plain stage announces itself when it ends; a short one should not speak twice.
-  const auto first = started_ + (terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval));
+  const auto first =
+      started_ + (terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval));
   next_drawing_ = first.time_since_epoch().count();
 }
 
@@ -55,7 +55,8 @@ void ProgressBar::clear() {
 }
 
 void ProgressBar::draw(Clock::time_point now, bool last) {
-  const auto interval = terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval);
+  const auto interval =
+      terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval);
   next_drawing_ = (now + interval).time_since_epoch().count();
   const std::string line = describe(now, last);
   if (terminal_) {
@@ -79,8 +80,11 @@ std::string ProgressBar::describe(Clock::time_point now, bool last) const {
   if (total_ > 0 && !(last && done == total_)) {
     line += " of " + with_commas(total_) + " (" + fixed(100 * share, 0) + "%)";
   }
-  if (last) return line + " in " + duration(seconds) + (rate >= 1 ? ", " + with_commas(static_cast<std::uint64_t>(rate)) + "/s" : "");
-  line += ", " + (rate >= 1 ? with_commas(static_cast<std::uint64_t>(rate)) : fixed(rate, 2)) + "/s";
+  if (last)
+    return line + " in " + duration(seconds) +
+           (rate >= 1 ? ", " + with_commas(static_cast<std::uint64_t>(rate)) + "/s" : "");
+  line +=
+      ", " + (rate >= 1 ? with_commas(static_cast<std::uint64_t>(rate)) : fixed(rate, 2)) + "/s";
   if (done > 0 && total_ > done) {
     line += ", " + duration(static_cast<double>(total_ - done) / rate) + " left";
   }

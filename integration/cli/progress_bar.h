@@ -1,7 +1,7 @@
 // Where long work is, for people: a bar on a terminal, a line now and then elsewhere.
 //
-// Thread-safety: advance() from any number of threads; it only counts, and the one thread that finds
-// a new drawing due draws it. start() and finish() belong to the thread that does the work.
+// Thread-safety: advance() from any number of threads; it only counts, and the one thread that
+// finds a new drawing due draws it. start() and finish() belong to the thread that does the work.
 #pragma once
 
 #include <atomic>
@@ -21,9 +21,10 @@ class ProgressBar : public ProgressSink {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Draws on `out`, which must outlive the bar: over itself where `terminal`, otherwise one line at
-  /// a stage's end and every five seconds before. `now` is replaced by tests.
-  ProgressBar(std::ostream& out, bool terminal, std::function<Clock::time_point()> now = Clock::now);
+  /// Draws on `out`, which must outlive the bar: over itself where `terminal`, otherwise one line
+  /// at a stage's end and every five seconds before. `now` is replaced by tests.
+  ProgressBar(std::ostream& out, bool terminal,
+              std::function<Clock::time_point()> now = Clock::now);
 
   void start(std::string_view stage, std::uint64_t total) override;
   void advance(std::uint64_t items) override;

@@ -32,6 +32,7 @@ std::string describe(const LatencySummary& latency) {
 
 BatchResults search_or_stop(const Engine& engine, const MatrixView& queries,
                             const QueryOptions& options, const Executor& executor, const Job& job) {
+  const Stage stage(job, "searching", queries.rows);
   BatchResults results = engine.search(queries, options, executor, job);
   job.check();
   return results;

@@ -20,7 +20,7 @@ nlohmann::ordered_json latency_facts(const LatencySummary& latency);
 /// "p50 0.12 ms, p95 0.20 ms, p99 0.31 ms"
 std::string describe(const LatencySummary& latency);
 
-/// Searches and, when a stop was requested meanwhile, throws kCancelled.
+/// Searches with progress and, when a stop was requested meanwhile, throws kCancelled.
 BatchResults search_or_stop(const Engine& engine, const MatrixView& queries,
                             const QueryOptions& options, const Executor& executor, const Job& job);
 

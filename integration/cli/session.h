@@ -49,7 +49,8 @@ class Session {
   Job job() { return {common_.quiet ? nullptr : &bar_, stop_}; }
 
   /// The result of the command: `facts` as one JSON object with --json, else what `print` prints.
-  void report(const nlohmann::ordered_json& facts, const std::function<void(std::ostream&)>& print) {
+  void report(const nlohmann::ordered_json& facts,
+              const std::function<void(std::ostream&)>& print) {
     if (common_.json) {
       streams_.out << facts.dump() << '\n';
     } else {

@@ -9,11 +9,11 @@
 
 namespace halo::cli {
 
-std::string with_commas(std::uint64_t value);            ///< "60,000"
-std::string fixed(double value, int decimals);           ///< "0.98"
-std::string percent(double share);                       ///< "98.31" of 0.9831
-std::string duration(double seconds);                    ///< "0.42 ms", "3.1 s", "2 min 05 s"
-std::string bytes(std::uint64_t count);                  ///< "194.3 MB", powers of 1000
+std::string with_commas(std::uint64_t value);   ///< "60,000"
+std::string fixed(double value, int decimals);  ///< "0.98"
+std::string percent(double share);              ///< "98.31" of 0.9831
+std::string duration(double seconds);           ///< "0.42 ms", "3.1 s", "2 min 05 s"
+std::string bytes(std::uint64_t count);         ///< "194.3 MB", powers of 1000
 
 /// Name and value a line, values aligned.
 class Facts {

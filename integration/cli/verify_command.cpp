@@ -40,8 +40,8 @@ void run_verify(const VerifyCommand& command, Session& session) {
   session.report(facts, [&](std::ostream& out) {
     out << command.index.string() << ": valid\n";
     Facts lines;
-    lines.add("checksums", std::to_string(bundle.sections().size()) + " sections, " +
-                               bytes(section_bytes));
+    lines.add("checksums",
+              std::to_string(bundle.sections().size()) + " sections, " + bytes(section_bytes));
     lines.add("vectors", with_commas(snapshot.size()) + " of dimension " +
                              with_commas(snapshot.dim()) + ", all finite, ids unique");
     lines.add("links", with_commas(links) + " in " + std::to_string(snapshot.num_layers()) +
@@ -54,7 +54,8 @@ void run_verify(const VerifyCommand& command, Session& session) {
 
 void register_verify(CLI::App& app, CommonOptions& common, Command& chosen) {
   auto command = std::make_shared<VerifyCommand>();
-  CLI::App* sub = app.add_subcommand("verify", "Check every checksum and every invariant of an index");
+  CLI::App* sub =
+      app.add_subcommand("verify", "Check every checksum and every invariant of an index");
   sub->add_option("--index", command->index, "The index file")->required();
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {

@@ -102,10 +102,11 @@ Relevance Relevance::from_labels(std::span<const Id> ids, std::span<const std::i
   return relevance;
 }
 
-Relevance Relevance::from_judgements(std::span<const Judgement> judgements, std::size_t queries) {
+Relevance Relevance::from_judgements(std::span<const io::Judgement> judgements,
+                                     std::size_t queries) {
   Relevance relevance;
   relevance.relevant_ids_.resize(queries);
-  for (const Judgement& judgement : judgements) {
+  for (const io::Judgement& judgement : judgements) {
     if (judgement.query >= queries) {
       throw Error(ErrorCode::kUnknownId, "the judgements name query " +
                                              std::to_string(judgement.query) + " of " +

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "halo/index/graph_snapshot.h"
+#include "halo/integration/io/vectors.h"
 
 namespace halo {
 
@@ -27,13 +28,6 @@ struct ResultIds {
   std::span<const Id> row(std::size_t query) const { return ids.subspan(query * k, k); }
 };
 
-/// One line of relevance judgements: grades above 0 are relevant.
-struct Judgement {
-  std::size_t query = 0;
-  Id id = 0;
-  int grade = 0;
-};
-
 /// What is relevant to each query.
 class Relevance {
  public:
@@ -43,7 +37,7 @@ class Relevance {
                                std::span<const std::int64_t> query_labels);
   /// Relevant = judged with a grade above 0. Throws kUnknownId for a query number that is not below
   /// `queries`.
-  static Relevance from_judgements(std::span<const Judgement> judgements, std::size_t queries);
+  static Relevance from_judgements(std::span<const io::Judgement> judgements, std::size_t queries);
 
   std::size_t queries() const { return counts_.size(); }
   /// How many relevant ids there are for `query`.

@@ -13,6 +13,7 @@
 namespace halo {
 namespace {
 
+using io::Judgement;
 using test::expect_error;
 
 std::vector<Id> row_numbers(std::size_t n) {
