@@ -5,6 +5,7 @@
 #include "halo/integration/cli/query_options.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
+#include "halo/integration/io/npy_writer.h"
 #include "halo/integration/io/vectors.h"
 
 namespace halo::cli {
@@ -64,8 +65,13 @@ void run_search(const SearchCommand& command, Session& session) {
   }
   const BatchResults results =
       search_or_stop(engine, queries, options, session.executor(), session.job());
-  if (!command.out_ids.empty()) write_ids(command.out_ids, results);
-  if (!command.out_scores.empty()) write_scores(command.out_scores, results);
+  if (!command.out_ids.empty()) {
+    io::write_npy(command.out_ids, results.found.size(), results.k, results.ids);
+  }
+  if (!command.out_scores.empty()) {
+    io::write_npy(command.out_scores,
+                  MatrixView(results.scores.data(), results.found.size(), results.k));
+  }
   report(command, results, session);
 }
 
