@@ -1,6 +1,8 @@
-// What refinement costs a query: one thread, 400 candidates, 512 dimensions, beside the graph search it follows.
+// What refinement costs a query: one thread, 400 candidates, 512 dimensions, beside the graph
+// search it follows.
 //
-// bench_refine [--benchmark_format=json]: names refine/auto/d:<d>/C:<candidates>/threads:1, counters search_ms and refine_ms a query.
+// bench_refine [--benchmark_format=json]: names refine/auto/d:<d>/C:<candidates>/threads:1,
+// counters search_ms and refine_ms a query.
 #include <benchmark/benchmark.h>
 
 #include <cstddef>
@@ -38,9 +40,9 @@ const Setting& setting(std::size_t dim) {
     const Executor executor;
     BuildOptions options;
     options.metric = Metric::kCosine;
-    made.reset(new Setting{Engine::build(clustered(kRows, dim, 0), {}, options, executor)
-                               .refined({}, executor),
-                           clustered(kQueries, dim, 1)});
+    made.reset(new Setting{
+        Engine::build(clustered(kRows, dim, 0), {}, options, executor).refined({}, executor),
+        clustered(kQueries, dim, 1)});
   }
   return *made;
 }

@@ -58,7 +58,8 @@ std::uint64_t count_of(const Json& json) {
   return json.get<std::uint64_t>();
 }
 float real_of(const Json& json) {
-  const double value = json.is_number() ? json.get<double>() : std::numeric_limits<double>::infinity();
+  const double value =
+      json.is_number() ? json.get<double>() : std::numeric_limits<double>::infinity();
   if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
     throw Error(ErrorCode::kCorrupt, "not a number: " + json.dump());
   }
@@ -68,9 +69,8 @@ float real_of(const Json& json) {
 Json manifest_of(const gnn::RefinementParts& parts) {
   Json heads = Json::array(), global_nodes = Json::array();
   for (const auto& head : parts.heads) {
-    heads.push_back({{"name", head.name},
-                     {"weight", head.weight},
-                     {"rank", head.projection.basis().rows}});
+    heads.push_back(
+        {{"name", head.name}, {"weight", head.weight}, {"rank", head.projection.basis().rows}});
   }
   for (const auto& nodes : parts.global_nodes) global_nodes.push_back(nodes.size());
   Json manifest{{"size", parts.size},
@@ -147,7 +147,8 @@ Manifest parse_manifest(const BundleReader& reader) {
     corrupt(reader, error.what());
   }
   for (const HeadShape& head : m.heads) {
-    if (head.rank > m.parts.dim) corrupt(reader, "head " + head.name + " has more directions than the data");
+    if (head.rank > m.parts.dim)
+      corrupt(reader, "head " + head.name + " has more directions than the data");
   }
   if (m.global_nodes.size() != m.parts.options.layers) {
     corrupt(reader, "one list of global nodes a layer is needed");
@@ -225,7 +226,8 @@ void write_model(BundleWriter& writer, const gnn::RefinementModel& model) {
   writer.add(SectionKind::kModelManifest, "model manifest", text.take());
   writer.add(SectionKind::kModelProjections, "model projections", projections.take());
   writer.add(SectionKind::kModelStates, "model states", states.take());
-  writer.add_borrowed(SectionKind::kModelEdges, "model edges", std::as_bytes(std::span(parts.edges)));
+  writer.add_borrowed(SectionKind::kModelEdges, "model edges",
+                      std::as_bytes(std::span(parts.edges)));
   writer.add(SectionKind::kModelGlobalNodes, "model global nodes", global_nodes.take());
 }
 

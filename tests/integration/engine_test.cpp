@@ -147,7 +147,8 @@ TEST(Engine, SmallBatchesUseTheCalibratedGate) {
   EXPECT_EQ(refined_engine().search(q, auto_options(), Executor(1)).gate, 1.0 / 32);
   EXPECT_FALSE(refined_engine().model()->parts().calibrated_gate);
   // Too few sample queries measure nothing.
-  EXPECT_FALSE(plain_engine().refined({}, Executor(2), {}, queries(10)).model()->parts().calibrated_gate);
+  EXPECT_FALSE(
+      plain_engine().refined({}, Executor(2), {}, queries(10)).model()->parts().calibrated_gate);
 }
 
 TEST(Engine, FilterHoldsUnderRefinement) {
@@ -209,13 +210,13 @@ TEST(Engine, RefusesWhatItCannotAnswer) {
 
   test::expect_error(ErrorCode::kEmpty, "no vectors",
                      [&] { Engine::build(Matrix(0, 3), {}, {}, executor); });
-  test::expect_error(ErrorCode::kInvalidArgument, "snapshot", [] { Engine engine_without(nullptr); });
+  test::expect_error(ErrorCode::kInvalidArgument, "snapshot",
+                     [] { Engine engine_without(nullptr); });
   const Engine small = Engine::build(base().view().sub_rows(0, 50), {}, {}, executor);
   test::expect_error(ErrorCode::kModelMismatch, "50",
                      [&] { Engine(small.snapshot(), engine.model()); });
-  test::expect_error(ErrorCode::kDimensionMismatch, "dimension", [&] {
-    plain_engine().refined({}, executor, {}, Matrix(60, kDim + 1));
-  });
+  test::expect_error(ErrorCode::kDimensionMismatch, "dimension",
+                     [&] { plain_engine().refined({}, executor, {}, Matrix(60, kDim + 1)); });
 }
 
 TEST(Engine, StopsOnRequestAndLeavesTheIndexAsItWas) {
@@ -231,8 +232,8 @@ TEST(Engine, StopsOnRequestAndLeavesTheIndexAsItWas) {
 
 TEST(Engine, TinyIndexesRefineWithoutHarm) {
   for (const std::size_t rows : {1U, 2U, 5U}) {
-    const Engine engine =
-        Engine::build(base().view().sub_rows(0, rows), {}, {}, Executor(1)).refined({}, Executor(1));
+    const Engine engine = Engine::build(base().view().sub_rows(0, rows), {}, {}, Executor(1))
+                              .refined({}, Executor(1));
     QueryOptions options = auto_options(rows);
     const BatchResults results = engine.search(queries(60), options, Executor(1));
     for (std::size_t i = 0; i < 60; ++i) EXPECT_EQ(results.found[i], rows);
