@@ -9,6 +9,10 @@ add_library(halo_flags INTERFACE)
 target_compile_features(halo_flags INTERFACE cxx_std_20)
 target_compile_options(halo_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
                                             $<$<BOOL:${HALO_WERROR}>:-Werror>)
+# GCC 12 sees overlapping copies in std::string::operator+ where there are none (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(halo_flags INTERFACE -Wno-restrict)
+endif()
 if(HALO_SANITIZE)
   set(sanitize -fsanitize=${HALO_SANITIZE} -fno-omit-frame-pointer)
   if(HALO_SANITIZE MATCHES undefined)
