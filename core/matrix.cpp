@@ -4,28 +4,35 @@
 #include <string>
 
 #include "halo/core/error.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo {
+namespace {
 
-Matrix::Matrix(std::size_t rows, std::size_t cols, std::size_t stride) {
-  constexpr std::size_t kMaxFloats =
-      std::numeric_limits<std::ptrdiff_t>::max() / sizeof(float) - 16;
-  if (stride != 0 && rows > kMaxFloats / stride) {
+// Zeroed, 64-byte aligned memory for rows x stride items; null for none.
+template <class T>
+T* allocate_rows(std::size_t rows, std::size_t stride) {
+  constexpr std::size_t kMaxItems = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(T) - 64;
+  if (stride != 0 && rows > kMaxItems / stride) {
     throw Error(ErrorCode::kOutOfMemory, "a matrix of " + std::to_string(rows) + " x " +
-                                             std::to_string(cols) + " floats cannot be addressed");
+                                             std::to_string(stride) + " cannot be addressed");
   }
-  const std::size_t bytes = (rows * stride * sizeof(float) + 63) / 64 * 64;
-  if (bytes != 0) {
-    storage_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
-    if (!storage_) {
-      throw Error(ErrorCode::kOutOfMemory,
-                  "cannot allocate " + std::to_string(bytes) + " bytes for a matrix");
-    }
-    std::memset(storage_.get(), 0, bytes);
+  const std::size_t bytes = (rows * stride * sizeof(T) + 63) / 64 * 64;
+  if (bytes == 0) return nullptr;
+  void* memory = std::aligned_alloc(64, bytes);
+  if (memory == nullptr) {
+    throw Error(ErrorCode::kOutOfMemory,
+                "cannot allocate " + std::to_string(bytes) + " bytes for a matrix");
   }
-  view_ = {storage_.get(), rows, cols, stride};
+  std::memset(memory, 0, bytes);
+  return static_cast<T*>(memory);
 }
+
+}  // namespace
+
+Matrix::Matrix(std::size_t rows, std::size_t cols, std::size_t stride)
+    : storage_(allocate_rows<float>(rows, stride)), view_(storage_.get(), rows, cols, stride) {}
 
 Matrix Matrix::copy_of(MatrixView view) {
   Matrix copy(view.rows, view.cols);
@@ -33,6 +40,19 @@ Matrix Matrix::copy_of(MatrixView view) {
     std::copy_n(view.row(i), view.cols, copy.row(i));
   }
   return copy;
+}
+
+HalfMatrix::HalfMatrix(std::size_t rows, std::size_t cols)
+    : rows_(rows), cols_(cols), stride_((cols + 31) / 32 * 32) {
+  storage_.reset(allocate_rows<Bf16>(rows_, stride_));
+}
+
+HalfMatrix HalfMatrix::rounded(const MatrixView& view) {
+  HalfMatrix half(view.rows, view.cols);
+  for (std::size_t i = 0; i < view.rows; ++i) {
+    std::transform(view.row(i), view.row(i) + view.cols, half.row(i), float_to_bf16);
+  }
+  return half;
 }
 
 }  // namespace halo

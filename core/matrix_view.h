@@ -55,9 +55,8 @@ struct MatrixSpan {
   MatrixSpan sub_cols(std::size_t begin, std::size_t count) const {
     return {data + begin, rows, count, stride};
   }
-  operator MatrixView() const {
-    return {data, rows, cols, stride};
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator MatrixView() const { return {data, rows, cols, stride}; }
 };
 
 /// Owns a zero-initialised, 64-byte aligned matrix. Throws kOutOfMemory when it cannot be

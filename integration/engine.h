@@ -1,9 +1,11 @@
-// An index with everything that answers queries from it: build, refine, search, save and load in one place.
+// An index with everything that answers queries from it: build, refine, search, save and load in
+// one place.
 //
-// An Engine is an immutable value: refining or loading gives another Engine, so a service publishes a new one by swapping
-// a pointer while searches go on in the old one.
+// An Engine is an immutable value: refining or loading gives another Engine, so a service publishes
+// a new one by swapping a pointer while searches go on in the old one.
 //
-// Thread-safety: const members may be called from any number of threads; the executor passed in decides the parallelism.
+// Thread-safety: const members may be called from any number of threads; the executor passed in
+// decides the parallelism.
 #pragma once
 
 #include <cstddef>
@@ -28,8 +30,8 @@ struct RefineOptions;
 }  // namespace gnn
 
 enum class RefineMode {
-  kOff,      ///< plain snapshot search: ids, order and distances are exactly search()'s
-  kAuto,     ///< candidates re-ordered by the label-free model that Engine::refined() prepared
+  kOff,   ///< plain snapshot search: ids, order and distances are exactly search()'s
+  kAuto,  ///< candidates re-ordered by the label-free model that Engine::refined() prepared
 };
 
 struct QueryOptions {
@@ -38,8 +40,9 @@ struct QueryOptions {
   /// Candidates kept while walking the graph; max(ef, k, candidates when refining) is used.
   std::size_t ef = 64;
   RefineMode refine = RefineMode::kOff;
-  /// How many of the nearest vectors refinement re-orders (as many as there are, where the index has fewer). Raising it
-  /// costs time, about linearly; it should be at least 4 x the relevant vectors a query is expected to have.
+  /// How many of the nearest vectors refinement re-orders (as many as there are, where the index
+  /// has fewer). Raising it costs time, about linearly; it should be at least 4 x the relevant
+  /// vectors a query is expected to have.
   std::size_t candidates = 400;
   Filter filter;
 };
@@ -47,14 +50,15 @@ struct QueryOptions {
 /// Results of a batch: row i of `ids` and `scores` belongs to query i, best first.
 struct BatchResults {
   std::size_t k = 0;
-  std::vector<Id> ids;             ///< queries x k; -1 where fewer were found
-  std::vector<float> scores;       ///< queries x k; distances (smaller is nearer) for kOff, fused scores (larger is better)
-                                   ///< when refining; 0 where fewer were found
-  std::vector<std::size_t> found;  ///< one a query
+  std::vector<Id> ids;        ///< queries x k; -1 where fewer were found
+  std::vector<float> scores;  ///< queries x k; distances (smaller is nearer) for kOff, fused scores
+                              ///< (larger is better) when refining; 0 where fewer were found
+  std::vector<std::size_t> found;       ///< one a query
   std::vector<double> latency_seconds;  ///< one a query: its own work on its own thread
-  double search_seconds = 0;            ///< graph search, summed over the queries
-  double refine_seconds = 0;            ///< refinement, summed over the queries
-  double wall_seconds = 0;              ///< the whole batch
+  double gate = 0;  ///< share of refinement the harm gate let through (see gnn/harm_gate.h)
+  double search_seconds = 0;  ///< graph search, summed over the queries
+  double refine_seconds = 0;  ///< refinement, summed over the queries
+  double wall_seconds = 0;    ///< the whole batch
 };
 
 class Engine {
@@ -63,21 +67,25 @@ class Engine {
          std::shared_ptr<const gnn::RefinementModel> model = nullptr);
 
   /// VectorIndex::add and seal in one call. `ids` may be empty: row numbers then.
-  static Engine build(const MatrixView& vectors, std::span<const Id> ids, const BuildOptions& options,
-                      const Executor& executor, const Job& job = {});
+  static Engine build(const MatrixView& vectors, std::span<const Id> ids,
+                      const BuildOptions& options, const Executor& executor, const Job& job = {});
 
-  /// The same index with a freshly prepared label-free refinement model.
-  Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {}) const;
+  /// The same index with a freshly prepared label-free refinement model. Batches of at least 50
+  /// queries measure the harm gate on themselves; smaller ones use the gate measured on
+  /// `sample_queries` (at least 50), and without those stay close to the plain order.
+  Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {},
+                 const MatrixView& sample_queries = {}) const;
 
-  /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held before.
-  void save(const std::filesystem::path& path) const;
+  /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
+  /// before. Throws kNoSpace, kIo, kNotFound (no such folder) or kCancelled.
+  void save(const std::filesystem::path& path, const Job& job = {}) const;
   /// Checks every checksum and invariant; throws kNotFound, kIo, kUnsupportedFormat or kCorrupt.
   static Engine load(const std::filesystem::path& path);
 
-  /// Answers queries [q, dim]. Throws kDimensionMismatch, kNonFinite, kZeroVector, kInvalidArgument, and kNotPrepared when
-  /// refinement is asked of an index without a model.
-  BatchResults search(const MatrixView& queries, const QueryOptions& options, const Executor& executor,
-                      const Job& job = {}) const;
+  /// Answers queries [q, dim]. Throws kDimensionMismatch, kNonFinite, kZeroVector,
+  /// kInvalidArgument, and kNotPrepared when refinement is asked of an index without a model.
+  BatchResults search(const MatrixView& queries, const QueryOptions& options,
+                      const Executor& executor, const Job& job = {}) const;
 
   const std::shared_ptr<const GraphSnapshot>& snapshot() const { return snapshot_; }
   /// Null until the index was refined.

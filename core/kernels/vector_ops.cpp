@@ -26,6 +26,42 @@ void Axpy(float alpha, const float* HWY_RESTRICT x, float* HWY_RESTRICT y, std::
   for (; i < d; ++i) y[i] += alpha * x[i];
 }
 
+// `lanes` bfloat16 values as float32: their bits are the upper half of the float's.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadBf16(D tag, const Bf16* x) {
+  const hn::RebindToUnsigned<D> bits;
+  const hn::Rebind<std::uint16_t, D> half;
+  return hn::BitCast(tag, hn::ShiftLeft<16>(hn::PromoteTo(bits, hn::LoadU(half, x))));
+}
+
+void AxpyBf16(float alpha, const Bf16* HWY_RESTRICT x, float* HWY_RESTRICT y, std::size_t d) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto a = hn::Set(tag, alpha);
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) {
+    hn::StoreU(hn::MulAdd(a, LoadBf16(tag, x + i), hn::LoadU(tag, y + i)), tag, y + i);
+  }
+  for (; i < d; ++i) y[i] += alpha * bf16_to_float(x[i]);
+}
+
+float DotBf16(const float* HWY_RESTRICT x, const Bf16* HWY_RESTRICT y, std::size_t d) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  auto acc0 = hn::Zero(tag), acc1 = hn::Zero(tag);
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= d; i += 2 * lanes) {
+    acc0 = hn::MulAdd(hn::LoadU(tag, x + i), LoadBf16(tag, y + i), acc0);
+    acc1 = hn::MulAdd(hn::LoadU(tag, x + i + lanes), LoadBf16(tag, y + i + lanes), acc1);
+  }
+  for (; i + lanes <= d; i += lanes) {
+    acc0 = hn::MulAdd(hn::LoadU(tag, x + i), LoadBf16(tag, y + i), acc0);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(tag, hn::Add(acc0, acc1)));
+  for (; i < d; ++i) sum += x[i] * bf16_to_float(y[i]);
+  return sum;
+}
+
 void Scale(float alpha, float* x, std::size_t d) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
@@ -60,11 +96,21 @@ HWY_AFTER_NAMESPACE();
 namespace halo::kernels {
 
 HWY_EXPORT(Axpy);
+HWY_EXPORT(AxpyBf16);
+HWY_EXPORT(DotBf16);
 HWY_EXPORT(Scale);
 HWY_EXPORT(AllFinite);
 
 void axpy(float alpha, const float* x, float* y, std::size_t d) {
   HWY_DYNAMIC_DISPATCH(Axpy)(alpha, x, y, d);
+}
+
+void axpy(float alpha, const Bf16* x, float* y, std::size_t d) {
+  HWY_DYNAMIC_DISPATCH(AxpyBf16)(alpha, x, y, d);
+}
+
+float dot(const float* x, const Bf16* y, std::size_t d) {
+  return HWY_DYNAMIC_DISPATCH(DotBf16)(x, y, d);
 }
 
 void scale(float alpha, float* x, std::size_t d) { HWY_DYNAMIC_DISPATCH(Scale)(alpha, x, d); }

@@ -6,10 +6,16 @@
 
 #include <cstddef>
 
+#include "halo/core/half_matrix.h"
+
 namespace halo::kernels {
 
 /// y += alpha x over d floats.
 void axpy(float alpha, const float* x, float* y, std::size_t d);
+/// y += alpha x over d floats, x stored as bfloat16.
+void axpy(float alpha, const Bf16* x, float* y, std::size_t d);
+/// <x, y> over d floats, y stored as bfloat16, accumulated in float32.
+float dot(const float* x, const Bf16* y, std::size_t d);
 /// x *= alpha over d floats.
 void scale(float alpha, float* x, std::size_t d);
 /// Divides x by its L2 norm and returns that norm; leaves x as it is and returns 0 where the norm

@@ -36,6 +36,32 @@ TEST(VectorOps, AxpyAndScaleAtEveryLength) {
   });
 }
 
+TEST(VectorOps, Bf16RowsEqualTheirRoundedFloatsAtEveryLength) {
+  test::on_every_isa([](const char* isa) {
+    for (std::size_t d = 0; d < 70; ++d) {
+      const std::vector<float> x = draw(d, d), y = draw(d, 100 + d);
+      const HalfMatrix half = HalfMatrix::rounded(MatrixView(x.data(), 1, d));
+      std::vector<float> sum = y;
+      axpy(0.5F, half.row(0), sum.data(), d);
+      double expected = 0;
+      for (std::size_t i = 0; i < d; ++i) {
+        const float rounded = bf16_to_float(half.row(0)[i]);
+        EXPECT_NEAR(rounded, x[i], std::fabs(x[i]) / 256) << isa;
+        EXPECT_NEAR(sum[i], y[i] + 0.5F * rounded, 1e-6) << isa;
+        expected += double{y[i]} * rounded;
+      }
+      EXPECT_NEAR(dot(y.data(), half.row(0), d), expected, 1e-5 * (1 + std::sqrt(double(d)))) << isa;
+    }
+  });
+}
+
+TEST(VectorOps, Bf16RoundsToNearestEven) {
+  EXPECT_EQ(bf16_to_float(float_to_bf16(1.0F)), 1.0F);
+  EXPECT_EQ(float_to_bf16(1.0F + 0x1.0p-8F), float_to_bf16(1.0F));              // tie to even: down
+  EXPECT_EQ(bf16_to_float(float_to_bf16(1.0F + 0x3.0p-8F)), 1.0F + 0x2.0p-7F);  // tie to even: up
+  EXPECT_EQ(bf16_to_float(float_to_bf16(-2.5F)), -2.5F);
+}
+
 TEST(VectorOps, AllFiniteFindsEveryNanAndInfinity) {
   test::on_every_isa([](const char* isa) {
     for (std::size_t d = 0; d < 70; ++d) {

@@ -1,0 +1,68 @@
+// Matrices stored as bfloat16 (the upper half of a float32): half the memory and bandwidth of
+// float32 for data that is read often and tolerates a relative error of 2^-9. Sums over them are
+// accumulated in float32.
+//
+// Thread-safety: as Matrix. Invariants: rows are 64-byte aligned and padded with zeros.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "halo/core/matrix_view.h"
+
+namespace halo {
+
+using Bf16 = std::uint16_t;
+
+inline float bf16_to_float(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x} << 16); }
+/// Rounds to nearest, ties to even; finite inputs only.
+inline Bf16 float_to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return static_cast<Bf16>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+/// Owns `rows` x `cols` bfloat16 values. Throws kOutOfMemory when it cannot be allocated.
+class HalfMatrix {
+ public:
+  HalfMatrix() = default;
+  HalfMatrix(std::size_t rows, std::size_t cols);
+  static HalfMatrix rounded(const MatrixView& view);
+
+  HalfMatrix(HalfMatrix&& other) noexcept { swap(other); }
+  HalfMatrix& operator=(HalfMatrix&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  HalfMatrix(const HalfMatrix&) = delete;
+  HalfMatrix& operator=(const HalfMatrix&) = delete;
+
+  std::size_t rows() const { return rows_; }
+  std::size_t cols() const { return cols_; }
+  std::size_t stride() const { return stride_; }
+  Bf16* row(std::size_t i) { return storage_.get() + i * stride_; }
+  const Bf16* row(std::size_t i) const { return storage_.get() + i * stride_; }
+  /// The whole storage, padding included.
+  std::span<Bf16> values() { return {storage_.get(), rows_ * stride_}; }
+  std::span<const Bf16> values() const { return {storage_.get(), rows_ * stride_}; }
+  std::size_t bytes() const { return rows_ * stride_ * sizeof(Bf16); }
+
+ private:
+  void swap(HalfMatrix& other) noexcept {
+    std::swap(storage_, other.storage_);
+    std::swap(rows_, other.rows_);
+    std::swap(cols_, other.cols_);
+    std::swap(stride_, other.stride_);
+  }
+  struct Free {
+    void operator()(Bf16* p) const { std::free(p); }
+  };
+  std::unique_ptr<Bf16[], Free> storage_;
+  std::size_t rows_ = 0, cols_ = 0, stride_ = 0;
+};
+
+}  // namespace halo

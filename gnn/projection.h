@@ -1,0 +1,61 @@
+// A head's view of the vectors: centre, project, normalise. Its parameters come from the base
+// vectors alone.
+//
+//   centred  y = norm(x - mean)
+//   spectral y = norm(B (x - mean)), rows of B the leading eigenvectors of the covariance, scaled
+//   by eigenvalue^(-1/4)
+//
+// Thread-safety: immutable after construction.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "halo/core/executor.h"
+#include "halo/core/matrix_view.h"
+
+namespace halo::gnn {
+
+class Projection {
+ public:
+  Projection() = default;
+  /// `basis` [out_dim, dim], or empty for the identity. Throws kDimensionMismatch where its width
+  /// is not the mean's.
+  Projection(std::vector<float> mean, Matrix basis);
+
+  std::size_t in_dim() const { return mean_.size(); }
+  std::size_t out_dim() const { return basis_.empty() ? mean_.size() : basis_.rows(); }
+  const std::vector<float>& mean() const { return mean_; }
+  MatrixView basis() const { return basis_; }
+
+  /// out [n, out_dim] = the view of x [n, in_dim], rows of unit length; a vector equal to the mean
+  /// gives a zero row. O(n in_dim out_dim), O(n in_dim) for the identity.
+  void apply(const MatrixView& x, const MatrixSpan& out, const Executor& executor) const;
+  /// The same for one vector, without a thread or an allocation; `scratch` holds in_dim floats.
+  void apply(const float* x, float* out, float* scratch) const;
+
+ private:
+  std::vector<float> mean_;
+  Matrix basis_;
+};
+
+/// The covariance spectrum of a set of vectors.
+struct Spectrum {
+  std::vector<float> mean;
+  std::vector<double> eigenvalues;  ///< descending, not below 0
+  Matrix eigenvectors;              ///< row i belongs to eigenvalue i; [dim, dim]
+  /// (sum of eigenvalues)^2 / sum of squared eigenvalues: how many directions carry the variance; 0
+  /// for constant data.
+  double participation_ratio = 0;
+};
+
+/// From at most `sample` rows, evenly spaced. O(sample dim^2 + dim^3). Throws kEmpty without rows.
+Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor);
+
+Projection centred_projection(const Spectrum& spectrum);
+/// The leading `rank` directions whose eigenvalue is above 1e-6 of the largest.
+Projection spectral_projection(const Spectrum& spectrum, std::size_t rank);
+
+}  // namespace halo::gnn

@@ -1,0 +1,115 @@
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <vector>
+
+#include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/outputs.h"
+#include "halo/integration/cli/text.h"
+#include "halo/integration/engine.h"
+#include "halo/integration/io/vectors.h"
+
+namespace halo::cli {
+namespace {
+
+/// The most memory this process has held so far.
+std::uint64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts kilobytes
+}
+
+void report(const BuildCommand& command, const GraphSnapshot& snapshot, double seconds,
+            Session& session) {
+  const std::uint64_t file_size = std::filesystem::file_size(command.out);
+  nlohmann::ordered_json facts = {
+      {"index", command.out.string()},
+      {"vectors", snapshot.size()},
+      {"dim", snapshot.dim()},
+      {"metric", metric_name(snapshot.metric())},
+      {"M", snapshot.M()},
+      {"ef_construction", snapshot.ef_construction()},
+      {"layers", snapshot.num_layers()},
+      {"average_degree", snapshot.average_degree()},
+      {"unreachable", snapshot.unreachable_count()},
+      {"build_seconds", seconds},
+      {"index_bytes", snapshot.memory_usage().total()},
+      {"peak_memory_bytes", peak_memory()},
+      {"file_bytes", file_size},
+  };
+  session.report(facts, [&](std::ostream& out) {
+    Facts lines;
+    lines.add("index", command.out.string());
+    lines.add("vectors", with_commas(snapshot.size()));
+    lines.add("dimension", with_commas(snapshot.dim()));
+    lines.add("metric", std::string(metric_name(snapshot.metric())));
+    lines.add("layers", std::to_string(snapshot.num_layers()));
+    lines.add("average degree", fixed(snapshot.average_degree(), 1) + " links a vector in layer 0");
+    lines.add("unreachable", with_commas(snapshot.unreachable_count()));
+    lines.add("time", duration(seconds) + " on " + std::to_string(session.executor().threads()) +
+                          " threads, " +
+                          with_commas(static_cast<std::uint64_t>(
+                              static_cast<double>(snapshot.size()) / std::max(seconds, 1e-9))) +
+                          " vectors/s");
+    lines.add("memory", bytes(snapshot.memory_usage().total()) + " the index, " +
+                            bytes(peak_memory()) + " at most while building");
+    lines.add("file", bytes(file_size));
+    lines.print(out);
+  });
+}
+
+}  // namespace
+
+void run_build(const BuildCommand& command, Session& session) {
+  BuildOptions options;
+  options.metric = parse_metric(command.metric);
+  options.M = command.M;
+  options.ef_construction = command.ef_construction;
+  options.seed = session.common().seed.value_or(options.seed);
+  options.deterministic = command.deterministic;
+  options.validate();
+  check_output(command.out, {command.vectors, command.ids});
+
+  const Matrix vectors = io::load_vectors(command.vectors);
+  std::vector<Id> ids;
+  if (!command.ids.empty()) ids = io::load_ids(command.ids);
+  if (!command.ids.empty() && ids.size() != vectors.rows()) {
+    throw Error(ErrorCode::kInvalidArgument, command.ids.string() + ": " +
+                                                 std::to_string(ids.size()) + " ids for " +
+                                                 std::to_string(vectors.rows()) + " vectors");
+  }
+  const auto started = std::chrono::steady_clock::now();
+  const Engine engine = Engine::build(vectors, ids, options, session.executor(), session.job());
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+  session.job().check();
+  engine.save(command.out);
+  report(command, *engine.snapshot(), taken.count(), session);
+}
+
+void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<BuildCommand>();
+  CLI::App* sub = app.add_subcommand("build", "Build an index over the vectors of a file");
+  sub->add_option("--vectors", command->vectors,
+                  "Vectors: .npy .fvecs .bvecs .ivecs .fbin .u8bin .i8bin .hdf5 or IDX (.gz)")
+      ->required();
+  sub->add_option("--ids", command->ids, "Integers (.npy), one a vector; row numbers otherwise");
+  sub->add_option("--metric", command->metric, "What near means")
+      ->required()
+      ->check(CLI::IsMember({"l2", "ip", "cosine"}));
+  sub->add_option("--M", command->M,
+                  "Links a vector gets per layer: more cost memory and time, and help recall")
+      ->capture_default_str();
+  sub->add_option("--ef-construction", command->ef_construction,
+                  "Candidates looked at while linking: more cost build time and buy graph quality")
+      ->capture_default_str();
+  sub->add_flag("--deterministic", command->deterministic,
+                "The same file for the same input and seed at any number of threads; slower");
+  sub->add_option("--out", command->out, "The index file to write")->required();
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_build(*command, session); };
+  });
+}
+
+}  // namespace halo::cli

@@ -1,0 +1,86 @@
+// The commands of `halo`: the options of each, and what it does with them.
+//
+// Every run_* throws halo::Error and then has changed no file. Each lives in <name>_command.cpp.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "halo/index/graph_snapshot.h"
+#include "halo/integration/cli/session.h"
+
+namespace halo::cli {
+
+struct BuildCommand {
+  std::filesystem::path vectors;
+  std::filesystem::path ids;  ///< empty: row numbers
+  std::filesystem::path out;
+  std::string metric;
+  std::size_t M = 16;
+  std::size_t ef_construction = 200;
+  bool deterministic = false;
+};
+void run_build(const BuildCommand& command, Session& session);
+
+struct SearchCommand {
+  std::filesystem::path index;
+  std::filesystem::path queries;
+  std::filesystem::path filter;      ///< empty: every vector may be a result
+  std::filesystem::path out_ids;     ///< empty: not written
+  std::filesystem::path out_scores;  ///< empty: not written
+  std::string refine = "off";
+  std::size_t k = 10;
+  std::size_t ef = 64;
+  std::size_t candidates = 400;
+};
+void run_search(const SearchCommand& command, Session& session);
+
+struct RefineCommand {
+  std::filesystem::path index;
+  std::filesystem::path queries;  ///< empty: the harm gate is not calibrated
+};
+void run_refine(const RefineCommand& command, Session& session);
+
+struct EvalCommand {
+  std::filesystem::path index;
+  std::filesystem::path queries;
+  std::filesystem::path ground_truth;
+  std::filesystem::path labels;
+  std::filesystem::path query_labels;
+  std::filesystem::path label_ids;  ///< empty: label i belongs to id i
+  std::filesystem::path qrels;
+  bool exact = false;  ///< search exhaustively for the ground truth
+  std::size_t k = 10;  ///< recall@k
+  std::size_t ef = 64;
+  std::size_t candidates = 400;
+  std::size_t limit = 0;  ///< only the first so many queries; 0: all
+};
+void run_eval(const EvalCommand& command, Session& session);
+
+struct InspectCommand {
+  std::filesystem::path index;
+  std::optional<std::size_t> layer;
+  std::optional<Id> node;
+};
+void run_inspect(const InspectCommand& command, Session& session);
+
+struct VerifyCommand {
+  std::filesystem::path index;
+};
+void run_verify(const VerifyCommand& command, Session& session);
+
+/// Adds the command to `app`; parsing it sets `chosen`. `common` receives --threads and its like.
+void register_build(CLI::App& app, CommonOptions& common, Command& chosen);
+void register_search(CLI::App& app, CommonOptions& common, Command& chosen);
+void register_refine(CLI::App& app, CommonOptions& common, Command& chosen);
+void register_eval(CLI::App& app, CommonOptions& common, Command& chosen);
+void register_inspect(CLI::App& app, CommonOptions& common, Command& chosen);
+void register_verify(CLI::App& app, CommonOptions& common, Command& chosen);
+
+/// --threads, --seed, --json and --quiet.
+void add_common_options(CLI::App& command, CommonOptions& common);
+
+}  // namespace halo::cli

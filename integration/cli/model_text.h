@@ -1,0 +1,15 @@
+// What a prepared refinement model is, in facts and in sentences. Thread-safety: free functions.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "halo/gnn/refinement_model.h"
+#include "halo/integration/cli/text.h"
+
+namespace halo::cli {
+
+nlohmann::ordered_json model_facts(const gnn::RefinementModel& model);
+/// What was chosen and why, a fact a line.
+void describe_model(const gnn::RefinementModel& model, Facts& lines);
+
+}  // namespace halo::cli

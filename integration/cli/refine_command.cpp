@@ -1,0 +1,53 @@
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "halo/gnn/refinement_model.h"
+#include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/model_text.h"
+#include "halo/integration/cli/text.h"
+#include "halo/integration/engine.h"
+#include "halo/integration/io/vectors.h"
+
+namespace halo::cli {
+
+void run_refine(const RefineCommand& command, Session& session) {
+  const Engine plain = Engine::load(command.index);
+  Matrix queries;
+  if (!command.queries.empty()) queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
+  const auto started = std::chrono::steady_clock::now();
+  const Engine engine =
+      plain.refined(gnn::RefineOptions{}, session.executor(), session.job(), queries);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+  session.job().check();
+  engine.save(command.index);
+
+  const std::uint64_t file_size = std::filesystem::file_size(command.index);
+  nlohmann::ordered_json facts = {{"index", command.index.string()},
+                                  {"vectors", engine.snapshot()->size()},
+                                  {"model", model_facts(*engine.model())},
+                                  {"prepare_seconds", taken.count()},
+                                  {"file_bytes", file_size}};
+  session.report(facts, [&](std::ostream& out) {
+    Facts lines;
+    lines.add("index", command.index.string());
+    describe_model(*engine.model(), lines);
+    lines.add("time", duration(taken.count()) + " on " +
+                          std::to_string(session.executor().threads()) + " threads");
+    lines.add("file", bytes(file_size));
+    lines.print(out);
+  });
+}
+
+void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<RefineCommand>();
+  CLI::App* sub = app.add_subcommand("refine", "Prepare label-free refinement in an index");
+  sub->add_option("--index", command->index, "The index file; it gets the model")->required();
+  sub->add_option("--queries", command->queries,
+                  "Sample queries, 50 or more, that tell how far batches of fewer may be refined");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_refine(*command, session); };
+  });
+}
+
+}  // namespace halo::cli

@@ -1,0 +1,223 @@
+#include "halo/integration/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <string>
+
+#include "halo/core/error.h"
+#include "halo/gnn/harm_gate.h"
+#include "halo/gnn/refinement_model.h"
+#include "halo/integration/io/bundle.h"
+#include "halo/integration/io/file.h"
+#include "halo/integration/io/model_io.h"
+#include "halo/integration/io/snapshot_io.h"
+#include "halo/integration/refine.h"
+
+namespace halo {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kQueriesAtOnce = 8;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// What one thread needs to answer queries.
+struct Worker {
+  SearchScratch search;
+  gnn::RefinementModel::Scratch refine;
+  std::vector<Node> nodes;
+  std::vector<float> distances, scores;
+  std::vector<std::uint32_t> order;
+
+  void split(std::span<const Neighbour> neighbours) {
+    nodes.clear();
+    distances.clear();
+    for (const Neighbour& neighbour : neighbours) {
+      nodes.push_back(neighbour.node);
+      distances.push_back(neighbour.distance);
+    }
+  }
+};
+
+// The nearest `limit` of every query, with the time each took.
+struct Candidates {
+  std::size_t limit = 0;
+  std::vector<Neighbour> neighbours;
+  std::vector<std::size_t> found;
+  std::span<const Neighbour> of(std::size_t query) const {
+    return std::span(neighbours).subspan(query * limit, found[query]);
+  }
+};
+
+Candidates find_candidates(const GraphSnapshot& snapshot, const MatrixView& queries,
+                           const SearchOptions& options, std::vector<Worker>& workers,
+                           std::vector<double>& seconds, const Executor& executor, const Job& job) {
+  Candidates candidates;
+  candidates.limit = options.k;
+  candidates.neighbours.resize(queries.rows * options.k);
+  candidates.found.resize(queries.rows);
+  executor.parallel_for_workers(
+      queries.rows, kQueriesAtOnce, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        job.check();
+        for (std::size_t q = begin; q < end; ++q) {
+          const auto start = Clock::now();
+          candidates.found[q] =
+              search(snapshot, queries.row_span(q), options, workers[worker].search,
+                     std::span(candidates.neighbours).subspan(q * options.k, options.k));
+          seconds[q] = seconds_since(start);
+        }
+        job.advance(end - begin);
+      });
+  return candidates;
+}
+
+double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) {
+  const auto& parts = model.parts();
+  if (candidates.found.size() < gnn::kCoherenceQueries) {
+    return parts.calibrated_gate.value_or(gnn::kUnmeasuredGate);
+  }
+  double sum = 0;
+  Worker worker;
+  for (std::size_t q = 0; q < candidates.found.size(); ++q) {
+    const auto nearest = candidates.of(q);
+    worker.split(nearest.first(std::min(parts.options.window, nearest.size())));
+    sum += gnn::window_coherence(worker.nodes, parts.edges, gnn::kCoherenceEdges);
+  }
+  return gnn::harm_gate(sum / static_cast<double>(candidates.found.size()), parts.base_coherence);
+}
+
+// The best `k` of `worker.scores`, equal scores in the plain order.
+void order_by_score(Worker& worker, std::size_t k) {
+  worker.order.resize(worker.scores.size());
+  std::iota(worker.order.begin(), worker.order.end(), 0U);
+  std::partial_sort(
+      worker.order.begin(),
+      worker.order.begin() + static_cast<std::ptrdiff_t>(std::min(k, worker.order.size())),
+      worker.order.end(), [&](std::uint32_t a, std::uint32_t b) {
+        return worker.scores[a] != worker.scores[b] ? worker.scores[a] > worker.scores[b] : a < b;
+      });
+}
+
+}  // namespace
+
+Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
+               std::shared_ptr<const gnn::RefinementModel> model)
+    : snapshot_(std::move(snapshot)), model_(std::move(model)) {
+  if (!snapshot_) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
+  if (model_ && (model_->size() != snapshot_->size() || model_->dim() != snapshot_->dim())) {
+    throw Error(ErrorCode::kModelMismatch,
+                "the refinement model was prepared for " + std::to_string(model_->size()) +
+                    " vectors of dimension " + std::to_string(model_->dim()) + ", the index has " +
+                    std::to_string(snapshot_->size()) + " of dimension " +
+                    std::to_string(snapshot_->dim()));
+  }
+}
+
+Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
+                     const BuildOptions& options, const Executor& executor, const Job& job) {
+  if (vectors.rows == 0) throw Error(ErrorCode::kEmpty, "no vectors to build an index from");
+  VectorIndex index(vectors.cols, options);
+  if (ids.empty()) {
+    index.add(vectors, executor, job);
+  } else {
+    index.add(vectors, ids, executor, job);
+  }
+  return Engine(index.seal(executor, job));
+}
+
+Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
+                       const MatrixView& sample_queries) const {
+  return {snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries)};
+}
+
+void Engine::save(const std::filesystem::path& path, const Job& job) const {
+  io::BundleWriter writer;
+  io::write_snapshot(writer, *snapshot_);
+  if (model_) io::write_model(writer, *model_);
+  writer.write(path, job);
+}
+
+Engine Engine::load(const std::filesystem::path& path) {
+  // Each section is checked when it is read, so each byte is read once.
+  const io::BundleReader reader(path, io::BundleReader::Check::kStructure);
+  auto snapshot = io::read_snapshot(reader);
+  auto model = io::read_model(reader);
+  try {
+    return {std::move(snapshot), std::move(model)};
+  } catch (const Error& error) {
+    io::fail(ErrorCode::kCorrupt, path, error.what());
+  }
+}
+
+BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,
+                            const Executor& executor, const Job& job) const {
+  const auto start = Clock::now();
+  const bool refining = options.refine != RefineMode::kOff;
+  if (refining && !model_) {
+    throw Error(ErrorCode::kNotPrepared, "this index was never refined: prepare it first");
+  }
+  if (refining && options.k > options.candidates) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "k = " + std::to_string(options.k) + " is more than the " +
+                    std::to_string(options.candidates) + " candidates");
+  }
+  SearchOptions search_options{options.k, options.ef, options.filter};
+  search_options.validate(*snapshot_);
+  if (refining) {
+    search_options.k = std::min(options.candidates, snapshot_->size());
+    search_options.ef = std::max(options.ef, search_options.k);
+  }
+  validate_queries(*snapshot_, queries);
+
+  BatchResults results;
+  results.k = options.k;
+  results.ids.assign(queries.rows * options.k, Id{-1});
+  results.scores.assign(queries.rows * options.k, 0.0F);
+  results.found.resize(queries.rows);
+  results.latency_seconds.resize(queries.rows);
+  std::vector<Worker> workers(executor.threads());
+  std::vector<double> refine_seconds(refining ? queries.rows : 0);
+
+  const Candidates candidates = find_candidates(*snapshot_, queries, search_options, workers,
+                                                results.latency_seconds, executor, job);
+  results.search_seconds =
+      std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
+  const double gate = refining ? gate_of(*model_, candidates) : 0.0;
+  results.gate = gate;
+
+  executor.parallel_for_workers(
+      queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
+        Worker& worker = workers[w];
+        for (std::size_t q = begin; q < end; ++q) {
+          worker.split(candidates.of(q));
+          const std::size_t found = std::min(options.k, worker.nodes.size());
+          worker.order.resize(found);
+          std::iota(worker.order.begin(), worker.order.end(), 0U);
+          worker.scores = worker.distances;
+          if (refining) {
+            const auto refine_start = Clock::now();
+            model_->score(queries.row_span(q), snapshot_->vectors(), worker.nodes, worker.distances,
+                          gate, worker.refine, worker.scores);
+            order_by_score(worker, found);
+            refine_seconds[q] = seconds_since(refine_start);
+          }
+          results.found[q] = found;
+          for (std::size_t i = 0; i < found; ++i) {
+            results.ids[q * options.k + i] = snapshot_->id(worker.nodes[worker.order[i]]);
+            results.scores[q * options.k + i] = worker.scores[worker.order[i]];
+          }
+        }
+      });
+  for (std::size_t q = 0; q < refine_seconds.size(); ++q) {
+    results.refine_seconds += refine_seconds[q];
+    results.latency_seconds[q] += refine_seconds[q];
+  }
+  results.wall_seconds = seconds_since(start);
+  return results;
+}
+
+}  // namespace halo

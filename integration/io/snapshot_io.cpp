@@ -1,0 +1,236 @@
+#include "halo/integration/io/snapshot_io.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace halo::io {
+
+namespace {
+
+constexpr std::uint32_t kManifestVersion = 1;
+constexpr std::size_t kMaxLayers = 256;  // a level is a byte
+constexpr std::size_t kRowFloats = 16;   // rows are padded to 64 bytes
+
+struct Manifest {
+  std::uint32_t version = kManifestVersion;
+  std::uint32_t metric = 0;
+  std::uint64_t size = 0;
+  std::uint64_t dim = 0;
+  std::uint64_t M = 0;
+  std::uint64_t ef_construction = 0;
+  std::uint64_t seed = 0;
+  std::uint64_t num_layers = 0;
+  std::uint64_t entry_point = 0;
+};
+static_assert(sizeof(Manifest) == 64 && std::is_trivially_copyable_v<Manifest>);
+
+template <class T>
+void append(std::vector<std::byte>& bytes, std::span<const T> values) {
+  const auto more = std::as_bytes(values);
+  bytes.insert(bytes.end(), more.begin(), more.end());
+}
+
+bool padding_is_zero(const MatrixView& rows) {
+  for (std::size_t i = 0; i < rows.rows; ++i) {
+    const float* row = rows.row(i);
+    const auto is_zero = [](float x) { return std::bit_cast<std::uint32_t>(x) == 0; };
+    if (!std::all_of(row + rows.cols, row + rows.stride, is_zero)) return false;
+  }
+  return true;
+}
+
+[[noreturn]] void corrupt(const BundleReader& bundle, const std::string& what) {
+  fail(ErrorCode::kCorrupt, bundle.path(), what);
+}
+
+/// The section's bytes as `count` values, where that is its size.
+template <class T>
+void read_values(const BundleReader& bundle, SectionKind kind, std::span<T> values) {
+  bundle.read(bundle.at(kind), std::as_writable_bytes(values));
+}
+
+/// Throws unless the section is exactly `count` x `size` bytes. Call it before allocating them.
+void expect_size(const BundleReader& bundle, SectionKind kind, std::uint64_t count,
+                 std::uint64_t size) {
+  const BundleReader::Section& section = bundle.at(kind);
+  if (section.size % size != 0 || section.size / size != count) {
+    corrupt(bundle, "section \"" + section.name + "\" has " + std::to_string(section.size) +
+                        " bytes, not " + std::to_string(count) + " x " + std::to_string(size));
+  }
+}
+
+std::pair<Manifest, std::vector<std::uint64_t>> read_manifest(const BundleReader& bundle) {
+  const BundleReader::Section& section = bundle.at(SectionKind::kSnapshotManifest);
+  if (section.size < sizeof(Manifest) ||
+      section.size > sizeof(Manifest) + kMaxLayers * sizeof(std::uint64_t)) {
+    corrupt(bundle, "the snapshot's manifest has a wrong size");
+  }
+  const std::vector<std::byte> bytes = bundle.read(section);
+  Manifest manifest;
+  std::memcpy(&manifest, bytes.data(), sizeof manifest);
+  if (manifest.version != kManifestVersion) {
+    fail(ErrorCode::kUnsupportedFormat, bundle.path(),
+         "snapshot version " + std::to_string(manifest.version) + " is not read, only " +
+             std::to_string(kManifestVersion));
+  }
+  if (manifest.num_layers > kMaxLayers ||
+      bytes.size() != sizeof manifest + manifest.num_layers * sizeof(std::uint64_t)) {
+    corrupt(bundle, "the snapshot's manifest has a wrong size");
+  }
+  if (metric_name(static_cast<Metric>(manifest.metric)) == "unknown") {
+    corrupt(bundle, "metric " + std::to_string(manifest.metric) + " does not exist");
+  }
+  constexpr std::uint64_t kMaxNodes = std::numeric_limits<Node>::max();
+  if (manifest.size == 0 || manifest.size > kMaxNodes || manifest.dim == 0 ||
+      manifest.dim > kMaxNodes || manifest.entry_point >= manifest.size) {
+    corrupt(bundle, "the snapshot's size, dimension or entry point is impossible");
+  }
+  std::vector<std::uint64_t> links(manifest.num_layers);
+  std::copy_n(bytes.data() + sizeof manifest, links.size() * sizeof(std::uint64_t),
+              std::as_writable_bytes(std::span(links)).begin());
+  return {manifest, std::move(links)};
+}
+
+Matrix read_rows(const BundleReader& bundle, const Manifest& manifest) {
+  const std::uint64_t stride = (manifest.dim + kRowFloats - 1) / kRowFloats * kRowFloats;
+  expect_size(bundle, SectionKind::kSnapshotVectors, manifest.size, stride * sizeof(float));
+  Matrix rows = Matrix::padded(manifest.size, manifest.dim);
+  read_values(bundle, SectionKind::kSnapshotVectors,
+              std::span(rows.data(), manifest.size * stride));
+  if (!padding_is_zero(rows)) corrupt(bundle, "the vectors' padding is not zero");
+  return rows;
+}
+
+/// The layers' links, cut out of the two sections that hold them one after the other.
+std::vector<LayerLinks> read_layers(const BundleReader& bundle,
+                                    const std::vector<std::uint8_t>& levels,
+                                    const std::vector<std::uint64_t>& links) {
+  std::vector<std::uint64_t> nodes_at_level(kMaxLayers + 1, 0);
+  for (const std::uint8_t level : levels) ++nodes_at_level[level];
+  std::vector<std::uint64_t> layer_sizes(links.size());
+  std::uint64_t reaching = levels.size();
+  std::uint64_t num_offsets = 0;
+  for (std::size_t l = 0; l < links.size(); ++l) {
+    layer_sizes[l] = reaching;
+    reaching -= nodes_at_level[l];
+    num_offsets += layer_sizes[l] + 1;
+  }
+  if (reaching != 0) corrupt(bundle, "a node's level is above the top layer");
+
+  std::uint64_t num_links = 0;
+  for (const std::uint64_t count : links) {
+    // Each below 2^55 and at most 256 of them: the sum fits.
+    if (count >> 55 != 0) corrupt(bundle, "a layer has an impossible number of links");
+    num_links += count;
+  }
+  expect_size(bundle, SectionKind::kSnapshotRowOffsets, num_offsets, sizeof(std::uint64_t));
+  expect_size(bundle, SectionKind::kSnapshotNeighbours, num_links, sizeof(Node));
+  std::vector<std::uint64_t> offsets(num_offsets);
+  read_values(bundle, SectionKind::kSnapshotRowOffsets, std::span(offsets));
+  std::vector<Node> neighbours(num_links);
+  read_values(bundle, SectionKind::kSnapshotNeighbours, std::span(neighbours));
+
+  std::vector<LayerLinks> layers(links.size());
+  auto next_offset = offsets.begin();
+  auto next_neighbour = neighbours.begin();
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    LayerLinks& layer = layers[l];
+    layer.nodes.reserve(layer_sizes[l]);
+    for (std::size_t node = 0; node < levels.size(); ++node) {
+      if (levels[node] >= l) layer.nodes.push_back(static_cast<Node>(node));
+    }
+    const auto offsets_end = next_offset + static_cast<std::ptrdiff_t>(layer_sizes[l] + 1);
+    layer.row_offsets.assign(next_offset, offsets_end);
+    next_offset = offsets_end;
+    const auto neighbours_end = next_neighbour + static_cast<std::ptrdiff_t>(links[l]);
+    layer.neighbours.assign(next_neighbour, neighbours_end);
+    next_neighbour = neighbours_end;
+  }
+  return layers;
+}
+
+}  // namespace
+
+void write_snapshot_parts(BundleWriter& bundle, const SnapshotParts& parts) {
+  Manifest manifest;
+  manifest.metric = static_cast<std::uint32_t>(parts.metric);
+  manifest.size = parts.ids.size();
+  manifest.dim = parts.dim;
+  manifest.M = parts.M;
+  manifest.ef_construction = parts.ef_construction;
+  manifest.seed = parts.seed;
+  manifest.num_layers = parts.layers.size();
+  manifest.entry_point = parts.entry_point;
+  std::vector<std::byte> manifest_bytes;
+  append(manifest_bytes, std::span<const Manifest>(&manifest, 1));
+  std::vector<std::byte> offsets;
+  std::vector<std::byte> neighbours;
+  for (const LayerLinks& layer : parts.layers) {
+    const std::uint64_t links = layer.neighbours.size();
+    append(manifest_bytes, std::span(&links, 1));
+    append(offsets, std::span(layer.row_offsets));
+    append(neighbours, std::span(layer.neighbours));
+  }
+  bundle.add(SectionKind::kSnapshotManifest, "snapshot.manifest", std::move(manifest_bytes));
+
+  const MatrixView rows = parts.vectors;
+  const std::size_t stride = (rows.cols + kRowFloats - 1) / kRowFloats * kRowFloats;
+  if (rows.stride == stride && padding_is_zero(rows)) {
+    bundle.add_borrowed(SectionKind::kSnapshotVectors, "snapshot.vectors",
+                        std::as_bytes(std::span(rows.data, rows.rows * stride)));
+  } else {
+    std::vector<std::byte> bytes(rows.rows * stride * sizeof(float));
+    for (std::size_t i = 0; i < rows.rows; ++i) {
+      std::memcpy(bytes.data() + i * stride * sizeof(float), rows.row(i),
+                  rows.cols * sizeof(float));
+    }
+    bundle.add(SectionKind::kSnapshotVectors, "snapshot.vectors", std::move(bytes));
+  }
+  bundle.add_borrowed(SectionKind::kSnapshotIds, "snapshot.ids",
+                      std::as_bytes(std::span(parts.ids)));
+  bundle.add_borrowed(SectionKind::kSnapshotLevels, "snapshot.levels",
+                      std::as_bytes(std::span(parts.levels)));
+  bundle.add(SectionKind::kSnapshotRowOffsets, "snapshot.row_offsets", std::move(offsets));
+  bundle.add(SectionKind::kSnapshotNeighbours, "snapshot.neighbours", std::move(neighbours));
+}
+
+SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
+  const auto [manifest, links] = read_manifest(bundle);
+  expect_size(bundle, SectionKind::kSnapshotIds, manifest.size, sizeof(Id));
+  expect_size(bundle, SectionKind::kSnapshotLevels, manifest.size, 1);
+  try {
+    SnapshotParts parts;
+    parts.metric = static_cast<Metric>(manifest.metric);
+    parts.dim = manifest.dim;
+    parts.M = manifest.M;
+    parts.ef_construction = manifest.ef_construction;
+    parts.seed = manifest.seed;
+    parts.entry_point = static_cast<Node>(manifest.entry_point);
+    parts.vectors = read_rows(bundle, manifest);
+    parts.ids.resize(manifest.size);
+    read_values(bundle, SectionKind::kSnapshotIds, std::span(parts.ids));
+    parts.levels.resize(manifest.size);
+    read_values(bundle, SectionKind::kSnapshotLevels, std::span(parts.levels));
+    parts.layers = read_layers(bundle, parts.levels, links);
+    return parts;
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, bundle.path(), "not enough memory for the index");
+  }
+}
+
+void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
+  write_snapshot_parts(bundle, snapshot.parts());
+}
+
+std::shared_ptr<const GraphSnapshot> read_snapshot(const BundleReader& bundle) {
+  return GraphSnapshot::create(read_snapshot_parts(bundle));
+}
+
+}  // namespace halo::io

@@ -1,0 +1,161 @@
+#include "halo/integration/refine.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "halo/core/error.h"
+#include "halo/core/kernels/distance.h"
+#include "halo/gnn/harm_gate.h"
+#include "halo/gnn/prepare_content.h"
+#include "halo/index/neighbour_windows.h"
+#include "halo/index/snapshot_search.h"
+
+namespace halo {
+namespace {
+
+constexpr std::size_t kMostGlobalNodes = 256;
+constexpr std::size_t kCoherenceEf = 400;
+constexpr std::size_t kRowsAtOnce = 256;
+// One edge more than coherence looks at: a base vector searched as a query is left out of its
+// neighbours' edges.
+constexpr std::size_t kStride = gnn::kCoherenceEdges + 1;
+
+float distance_between(const GraphSnapshot& snapshot, Node a, Node b) {
+  const float *x = snapshot.vector(a).data(), *y = snapshot.vector(b).data();
+  return snapshot.metric() == Metric::kL2 ? kernels::l2_squared(x, y, snapshot.dim())
+                                          : 1.0F - kernels::dot(x, y, snapshot.dim());
+}
+
+// The kStride nearest of each node's window, nearest first (equal distances: lower node first).
+std::vector<std::uint32_t> nearest_edges(const GraphSnapshot& snapshot, const CsrView& windows,
+                                         const Executor& executor) {
+  std::vector<std::uint32_t> edges(snapshot.size() * kStride, gnn::kNoEdge);
+  executor.parallel_for(snapshot.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    std::vector<std::pair<float, Node>> order;
+    for (std::size_t i = begin; i < end; ++i) {
+      order.clear();
+      for (const Node j : windows.row(i)) {
+        order.emplace_back(distance_between(snapshot, static_cast<Node>(i), j), j);
+      }
+      const std::size_t kept = std::min(kStride, order.size());
+      std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept),
+                        order.end());
+      for (std::size_t e = 0; e < kept; ++e) edges[i * kStride + e] = order[e].second;
+    }
+  });
+  return edges;
+}
+
+// The nearest `window` nodes of each query.
+SearchResults nearest_nodes(const GraphSnapshot& snapshot, const MatrixView& queries,
+                            std::size_t window, const Executor& executor, const Job& job) {
+  SearchOptions options;
+  options.k = std::min(window, snapshot.size());
+  options.ef = kCoherenceEf;
+  return search_batch(snapshot, queries, options, executor, job);
+}
+
+// Mean coherence of evenly spaced base vectors, searched as a query would be, themselves left out.
+double base_coherence(const GraphSnapshot& snapshot, std::span<const std::uint32_t> edges,
+                      std::size_t window, const Executor& executor, const Job& job) {
+  const std::size_t step = (snapshot.size() + gnn::kCoherenceSample - 1) / gnn::kCoherenceSample;
+  std::vector<Node> sample;
+  for (std::size_t node = 0; node < snapshot.size(); node += step) {
+    sample.push_back(static_cast<Node>(node));
+  }
+  Matrix queries(sample.size(), snapshot.dim());
+  for (std::size_t i = 0; i < sample.size(); ++i) {
+    std::copy_n(snapshot.vector(sample[i]).data(), snapshot.dim(), queries.row(i));
+  }
+  const SearchResults results = nearest_nodes(snapshot, queries, window + 1, executor, job);
+  double sum = 0;
+  std::vector<Node> nodes;
+  for (std::size_t i = 0; i < sample.size(); ++i) {
+    nodes.clear();
+    for (const Neighbour& neighbour : results.of(i)) {
+      if (neighbour.node != sample[i] && nodes.size() < window) nodes.push_back(neighbour.node);
+    }
+    sum += gnn::window_coherence(nodes, edges, kStride, sample[i]);
+  }
+  return sum / static_cast<double>(sample.size());
+}
+
+// What the model keeps: one edge fewer.
+std::vector<std::uint32_t> without_last_edge(std::span<const std::uint32_t> edges) {
+  std::vector<std::uint32_t> kept;
+  kept.reserve(edges.size() / kStride * gnn::kCoherenceEdges);
+  for (std::size_t i = 0; i < edges.size(); i += kStride) {
+    const auto row = edges.subspan(i, gnn::kCoherenceEdges);
+    kept.insert(kept.end(), row.begin(), row.end());
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::span<const Node> global_nodes(const GraphSnapshot& snapshot, std::size_t gnn_layer) {
+  const std::size_t top = snapshot.num_layers() - 1;
+  std::size_t lowest = top;
+  while (lowest > 0 && snapshot.layer_nodes(lowest - 1).size() <= kMostGlobalNodes) --lowest;
+  return snapshot.layer_nodes(std::max(lowest, top - std::min(gnn_layer, top)));
+}
+
+void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries) {
+  if (queries.rows > 0 && queries.cols != snapshot.dim()) {
+    throw Error(ErrorCode::kDimensionMismatch, "queries have " + std::to_string(queries.cols) +
+                                                   " dimensions, the index has " +
+                                                   std::to_string(snapshot.dim()));
+  }
+  for (std::size_t q = 0; q < queries.rows; ++q) {
+    try {
+      validate_query(snapshot, queries.row_span(q));
+    } catch (const Error& error) {
+      throw Error(error.code(), "query " + std::to_string(q) + ": " + error.what());
+    }
+  }
+}
+
+std::shared_ptr<const gnn::RefinementModel> prepare_refinement(const GraphSnapshot& snapshot,
+                                                               const gnn::RefineOptions& options,
+                                                               const Executor& executor,
+                                                               const Job& job,
+                                                               const MatrixView& sample_queries) {
+  options.validate();
+  validate_queries(snapshot, sample_queries);
+  gnn::RefineOptions resolved = options;
+  if (resolved.window == 0) resolved.window = std::max<std::size_t>(1, snapshot.adaptive_window());
+  CsrMask windows;
+  {
+    const Stage stage(job, "neighbour windows", snapshot.size());
+    windows = neighbour_windows(snapshot, resolved.window, executor, job);
+  }
+  gnn::RefinementParts parts = gnn::prepare_content(
+      snapshot.vectors(), snapshot.metric() != Metric::kL2, windows,
+      [&](std::size_t layer) { return global_nodes(snapshot, layer); }, resolved, executor, job);
+  const Job quiet{nullptr, job.stop};
+  const auto edges = nearest_edges(snapshot, windows, executor);
+  {
+    const Stage stage(job, "coherence", 1);
+    parts.base_coherence = base_coherence(snapshot, edges, resolved.window, executor, quiet);
+    job.advance(1);
+  }
+  parts.edges = without_last_edge(edges);
+  if (sample_queries.rows >= gnn::kCoherenceQueries) {
+    const SearchResults results =
+        nearest_nodes(snapshot, sample_queries, resolved.window, executor, quiet);
+    double sum = 0;
+    std::vector<Node> nodes;
+    for (std::size_t q = 0; q < sample_queries.rows; ++q) {
+      nodes.clear();
+      for (const Neighbour& neighbour : results.of(q)) nodes.push_back(neighbour.node);
+      sum += gnn::window_coherence(nodes, parts.edges, gnn::kCoherenceEdges);
+    }
+    parts.calibrated_gate =
+        gnn::harm_gate(sum / static_cast<double>(sample_queries.rows), parts.base_coherence);
+  }
+  return gnn::RefinementModel::create(std::move(parts));
+}
+
+}  // namespace halo
