@@ -44,7 +44,9 @@ struct SnapshotParts {
   std::size_t M = 0;
   std::size_t ef_construction = 0;
   std::uint64_t seed = 0;
-  Matrix vectors;  ///< size() x dim, finite; rows padded to 64 bytes; unit length under kCosine
+  /// size() x dim; rows padded with zeros to 64 bytes (Matrix::padded); finite, and of a length
+  /// whose square is at most FLT_MAX / 4, so that no distance overflows; unit length under kCosine.
+  Matrix vectors;
   std::vector<Id> ids;               ///< one a node, unique, not negative
   std::vector<std::uint8_t> levels;  ///< one a node: the highest layer it is in
   std::vector<LayerLinks>
@@ -84,8 +86,8 @@ class GraphSnapshot {
   /// The links of layer `layer` as CSR: row r belongs to layer_nodes(layer)[r], columns are nodes.
   /// Throws kInvalidArgument for a layer that does not exist.
   CsrView edges(std::size_t layer) const;
-  /// The neighbours of `node` in `layer`; empty where the node is not in that layer. O(log layer
-  /// size), O(1) for layer 0.
+  /// The neighbours of `node` in `layer`; empty where the node is not in that layer. O(1).
+  /// `node` must be below size().
   std::span<const Node> neighbours(Node node, std::size_t layer) const;
   /// Links of `layer` divided by its nodes.
   double average_degree(std::size_t layer = 0) const;
@@ -105,9 +107,12 @@ class GraphSnapshot {
   const SnapshotParts& parts() const { return parts_; }
 
  private:
-  explicit GraphSnapshot(SnapshotParts parts);
+  GraphSnapshot(SnapshotParts parts, std::vector<Node> nodes_by_id);
   SnapshotParts parts_;
   std::vector<Node> nodes_by_id_;  // nodes sorted by their id
+  // Row of a node in layer l >= 1: upper_rows_[upper_begin_[node] + l - 1].
+  std::vector<std::uint64_t> upper_begin_;
+  std::vector<Node> upper_rows_;
   std::size_t unreachable_ = 0;
 };
 

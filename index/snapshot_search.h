@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,12 +45,16 @@ class Filter {
     if (bits_) return ((*bits_)[node / 64] >> (node % 64) & 1U) != 0;
     return !predicate_ || predicate_(node);
   }
+  /// How many nodes a bitset allows (bits past the last node are counted too); nothing for a
+  /// predicate or an empty filter.
+  std::optional<std::size_t> count() const { return bits_ ? std::optional(count_) : std::nullopt; }
   /// Throws kInvalidArgument where a bitset is too short for `size` nodes.
   void validate(std::size_t size) const;
 
  private:
   std::shared_ptr<const std::vector<std::uint64_t>> bits_;
   std::function<bool(Node)> predicate_;
+  std::size_t count_ = 0;
 };
 
 struct SearchOptions {
@@ -83,8 +88,9 @@ class SearchScratch {
 void validate_query(const GraphSnapshot& snapshot, std::span<const float> query);
 
 /// The nearest nodes found, nearest first (equal distances: lower node first), into out[0 .. k).
-/// Returns how many were found: k, unless a filter or a disconnected graph leaves fewer. `query`
-/// has dim() floats. O(ef log(n) M dim) on average.
+/// Returns how many were found: k, unless a filter allows fewer. `query` has dim() floats. Throws
+/// as validate() and validate_query(), and kInvalidArgument where `out` is shorter than k. O(ef
+/// log(n) M dim) on average; a filter that allows few nodes is answered by scanning them, exactly.
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
                    const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out);
 

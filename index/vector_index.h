@@ -45,10 +45,11 @@ class VectorIndex {
   VectorIndex& operator=(VectorIndex&&) noexcept;
 
   /// Adds vectors [n, dim] under `ids` [n]; without ids, under the row numbers size() ... size() +
-  /// n - 1. All or nothing: every check comes before the first insertion. O(n log(size)
-  /// ef_construction M dim). Throws kDimensionMismatch, kNonFinite, kZeroVector (cosine),
-  /// kDuplicateId, kInvalidArgument (negative id, other number of ids), kCancelled (the index is
-  /// then unusable until rebuilt: see valid()).
+  /// n - 1. All or nothing: after any error, also a stop or a failed allocation in the midst of
+  /// linking, the index is exactly what it was. O(n log(size) ef_construction M dim). Throws
+  /// kDimensionMismatch, kNonFinite (NaN, infinity, or so long that distances would overflow),
+  /// kZeroVector (cosine), kDuplicateId, kInvalidArgument (negative id, other number of ids),
+  /// kCancelled, kOutOfMemory.
   void add(const MatrixView& vectors, std::span<const Id> ids, const Executor& executor,
            const Job& job = {});
   void add(const MatrixView& vectors, const Executor& executor, const Job& job = {});

@@ -1,0 +1,367 @@
+#include "halo/index/detail/hnsw_builder.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "halo/core/error.h"
+#include "halo/index/detail/metric_distance.h"
+
+// hnswlib under another name. Its header defines functions that are not inline and templates whose
+// code depends on compiler flags, so a program that uses hnswlib beside halo would otherwise not
+// link, or would run a mixture of both. What hnswlib includes comes first, under its right names.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+#include <cmath>
+#include <deque>
+#include <fstream>
+#include <iostream>
+#include <list>
+#include <mutex>
+#include <queue>
+#include <random>
+#include <stdexcept>
+#include <unordered_map>
+#include <unordered_set>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <x86intrin.h>
+#endif
+#define hnswlib halo_hnswlib
+#define cpuid halo_hnswlib_cpuid
+#define xgetbv halo_hnswlib_xgetbv
+#define AVXCapable halo_hnswlib_avx_capable
+#define AVX512Capable halo_hnswlib_avx512_capable
+#include <hnswlib/hnswlib.h>
+#undef hnswlib
+#undef cpuid
+#undef xgetbv
+#undef AVXCapable
+#undef AVX512Capable
+
+namespace halo::detail {
+namespace {
+
+using Row = halo_hnswlib::tableint;
+using Links = halo_hnswlib::linklistsizeint;
+
+constexpr std::size_t kLine = 64;
+// hnswlib counts visited marks in an int.
+constexpr std::size_t kMaxRows = std::numeric_limits<std::int32_t>::max();
+// The first points see each other: begun at once they would not be linked.
+constexpr std::size_t kSequentialStart = 64;
+constexpr std::size_t kGrain = 16;
+
+constexpr std::size_t round_up(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+
+// hnswlib's view of a metric: data are rows padded to whole lines.
+class Space : public halo_hnswlib::SpaceInterface<float> {
+ public:
+  Space(Metric metric, std::size_t dim) : distance_(metric, padded_width(dim)) {}
+  std::size_t get_data_size() override { return distance_.width * sizeof(float); }
+  halo_hnswlib::DISTFUNC<float> get_dist_func() override {
+    return distance_.one_minus ? &one_minus_dot : &plain;
+  }
+  void* get_dist_func_param() override { return &distance_; }
+
+ private:
+  static float plain(const void* a, const void* b, const void* self) {
+    const auto& d = *static_cast<const MetricDistance*>(self);
+    return d.kernel(static_cast<const float*>(a), static_cast<const float*>(b), d.width);
+  }
+  static float one_minus_dot(const void* a, const void* b, const void* self) {
+    return 1.0F - plain(a, b, self);
+  }
+  MetricDistance distance_;
+};
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+template <class T>
+using Block = std::unique_ptr<T, Free>;
+
+Block<char> allocate(std::size_t bytes) {
+  Block<char> block(static_cast<char*>(std::aligned_alloc(kLine, round_up(bytes))));
+  if (!block) throw std::bad_alloc();
+  // Random access over gigabytes: fewer TLB misses with huge pages, where the system grants them.
+  constexpr std::size_t kHugePage = std::size_t{1} << 21U;
+  if (bytes >= 2 * kHugePage) {
+    const auto begin = (reinterpret_cast<std::uintptr_t>(block.get()) + 4095) / 4096 * 4096;
+    const auto end = (reinterpret_cast<std::uintptr_t>(block.get()) + bytes) / 4096 * 4096;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
+  }
+  return block;
+}
+
+// The links that older points had before this insertion touched them.
+struct Journal {
+  struct Entry {
+    Row row;
+    int layer;
+    std::size_t begin;  // into words: the count, then the links
+  };
+  std::vector<Entry> entries;
+  std::vector<std::uint32_t> words;
+};
+
+class Graph : public halo_hnswlib::HierarchicalNSW<float> {
+ public:
+  using Base = halo_hnswlib::HierarchicalNSW<float>;
+
+  Graph(Space* space, std::size_t M, std::size_t ef_construction)
+      : Base(space, 0, M, ef_construction) {
+    // Locks of updatePoint, which is not used: 2.5 MB an index.
+    std::vector<std::mutex>().swap(link_list_update_locks_);
+    // Every vector begins a cache line. hnswlib's prefetches read the word after a list, which is
+    // padding here.
+    offsetData_ = round_up(size_links_level0_);
+    label_offset_ = offsetData_ + data_size_;  // labels are not used: a row is its own label
+    size_data_per_element_ = round_up(label_offset_);
+  }
+
+  float* data(Row row) const {
+    return reinterpret_cast<float*>(data_level0_memory_ + row * size_data_per_element_ +
+                                    offsetData_);
+  }
+
+  std::span<const std::uint32_t> links(Row row, int layer) const {
+    const Links* list = get_linklist_at_level(row, layer);
+    return {list + 1, getListCount(const_cast<Links*>(list))};
+  }
+
+  // Room for `rows` points. Strong guarantee: everything is allocated before anything is replaced.
+  void reserve(std::size_t rows) {
+    if (rows <= max_elements_) return;
+    if (rows > kMaxRows) {
+      throw Error(ErrorCode::kOutOfMemory, std::to_string(rows) + " vectors are more than " +
+                                               std::to_string(kMaxRows) + ", an index's limit");
+    }
+    const std::size_t capacity = std::min(kMaxRows, std::max(rows, max_elements_ * 3 / 2));
+    if (capacity > std::numeric_limits<std::size_t>::max() / 2 / size_data_per_element_) {
+      throw std::bad_alloc();
+    }
+    Block<char> level0 = allocate(capacity * size_data_per_element_);
+    Block<char*> lists(static_cast<char**>(std::calloc(capacity, sizeof(char*))));
+    if (!lists) throw std::bad_alloc();
+    std::vector<std::mutex> locks(capacity);
+    auto visited = std::make_unique<halo_hnswlib::VisitedListPool>(1, static_cast<int>(capacity));
+    touched_.resize(capacity);
+    element_levels_.resize(capacity);
+
+    if (cur_element_count != 0) {
+      std::memcpy(level0.get(), data_level0_memory_, cur_element_count * size_data_per_element_);
+      std::memcpy(lists.get(), linkLists_, cur_element_count * sizeof(char*));
+    }
+    std::free(std::exchange(data_level0_memory_, level0.release()));
+    std::free(std::exchange(linkLists_, lists.release()));
+    link_list_locks_.swap(locks);
+    delete std::exchange(visited_list_pool_, visited.release());
+    max_elements_ = capacity;
+  }
+
+  // Gives `row` its empty lists above layer 0. Nothing refers to it yet.
+  void prepare(Row row, std::uint8_t level) {
+    linkLists_[row] = nullptr;
+    element_levels_[row] = level;
+    if (level == 0) return;
+    // The padding is for hnswlib's prefetches, see above.
+    linkLists_[row] = static_cast<char*>(std::calloc(1, size_links_per_element_ * level + kLine));
+    if (linkLists_[row] == nullptr) throw std::bad_alloc();
+  }
+
+  // Empties the links of layer 0 and the vector, padding included.
+  void clear(Row row) {
+    std::memset(data_level0_memory_ + row * size_data_per_element_, 0, size_data_per_element_);
+  }
+
+  void discard(Row row) {
+    std::free(std::exchange(linkLists_[row], nullptr));
+    element_levels_[row] = 0;
+  }
+
+  // hnswlib's insertion of a prepared row. Safe from several threads for different rows. `journal`
+  // keeps the links of rows below `old_rows` before they change.
+  void link(Row row, Row old_rows, Journal& journal) {
+    const int level = element_levels_[row];
+    const std::unique_lock<std::mutex> own_lock(link_list_locks_[row]);
+    std::unique_lock<std::mutex> top_lock(global);
+    const int top = maxlevel_;
+    Row current = enterpoint_node_;
+    // A point that rises above the top becomes the entry point: no other may look meanwhile.
+    if (level <= top) top_lock.unlock();
+
+    if (top >= 0) {
+      const float* vector = data(row);
+      if (level < top) current = descend(vector, current, top, level);
+      for (int layer = std::min(level, top); layer >= 0; --layer) {
+        auto nearest = searchBaseLayer(current, vector, layer);
+        if (old_rows != 0) {
+          // mutuallyConnectNewElement would select the same ones: the selection is idempotent.
+          getNeighborsByHeuristic2(nearest, M_);
+          for (auto copy = nearest; !copy.empty(); copy.pop()) {
+            if (copy.top().second < old_rows) keep(copy.top().second, layer, journal);
+          }
+        }
+        current = mutuallyConnectNewElement(vector, row, nearest, layer, false);
+      }
+    }
+    if (level > top) {
+      enterpoint_node_ = row;
+      maxlevel_ = level;
+    }
+  }
+
+  void restore(const Journal& journal) {
+    for (const auto& entry : journal.entries) {
+      Links* list = get_linklist_at_level(entry.row, entry.layer);
+      const std::uint32_t* saved = journal.words.data() + entry.begin;
+      std::memcpy(list, saved, (saved[0] + std::size_t{1}) * sizeof(Links));
+    }
+  }
+
+  void forget(const Journal& journal) {
+    for (const auto& entry : journal.entries) touched_[entry.row] = 0;
+  }
+
+ private:
+  // Greedy walk from `top` down to the layer above `level`.
+  Row descend(const float* vector, Row current, int top, int level) {
+    float nearest = fstdistfunc_(vector, data(current), dist_func_param_);
+    for (int layer = top; layer > level; --layer) {
+      for (bool changed = true; changed;) {
+        changed = false;
+        const std::unique_lock<std::mutex> lock(link_list_locks_[current]);
+        for (const Row candidate : links(current, layer)) {
+          const float distance = fstdistfunc_(vector, data(candidate), dist_func_param_);
+          if (distance < nearest) {
+            nearest = distance;
+            current = candidate;
+            changed = true;
+          }
+        }
+      }
+    }
+    return current;
+  }
+
+  void keep(Row row, int layer, Journal& journal) {
+    const std::unique_lock<std::mutex> lock(link_list_locks_[row]);
+    const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(layer);
+    if ((touched_[row] & bit) != 0) return;
+    const auto list = links(row, layer);
+    const std::size_t begin = journal.words.size();
+    journal.words.push_back(static_cast<std::uint32_t>(list.size()));
+    journal.words.insert(journal.words.end(), list.begin(), list.end());
+    journal.entries.push_back({row, layer, begin});
+    touched_[row] |= bit;
+  }
+
+  std::vector<std::uint64_t> touched_;  // one bit a layer: already in a journal of this insertion
+};
+
+}  // namespace
+
+struct HnswBuilder::Impl {
+  Impl(Metric m, std::size_t d, std::size_t M, std::size_t ef)
+      : metric(m), dim(d), space(m, d), graph(&space, M, ef) {}
+
+  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool sequential,
+              const Executor& executor, const Job& job);
+
+  Metric metric;
+  std::size_t dim;
+  Space space;
+  Graph graph;
+};
+
+HnswBuilder::HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction)
+    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction)) {}
+HnswBuilder::~HnswBuilder() = default;
+
+void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::uint8_t> levels,
+                               bool sequential, const Executor& executor, const Job& job) {
+  const std::size_t old_rows = graph.cur_element_count, n = vectors.rows;
+  const Row old_entry = graph.enterpoint_node_;
+  const int old_top = graph.maxlevel_;
+  std::vector<Journal> journals(executor.threads());
+  graph.reserve(old_rows + n);
+  std::size_t prepared = 0;
+  const auto row_of = [&](std::size_t i) { return static_cast<Row>(old_rows + i); };
+  try {
+    for (; prepared < n; ++prepared) graph.prepare(row_of(prepared), levels[prepared]);
+    executor.parallel_for(n, 256, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        graph.clear(row_of(i));
+        store_row(metric, vectors.row(i), dim, "vector", i, graph.data(row_of(i)));
+      }
+    });
+    const auto link = [&](std::size_t worker, std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        job.check();
+        graph.link(row_of(i), static_cast<Row>(old_rows), journals[worker]);
+      }
+      job.advance(end - begin);
+    };
+    const std::size_t first =
+        sequential ? n : std::min(n, kSequentialStart - std::min(kSequentialStart, old_rows));
+    for (std::size_t i = 0; i < first; i += kGrain) link(0, i, std::min(first, i + kGrain));
+    executor.parallel_for_workers(n - first, kGrain,
+                                  [&](std::size_t worker, std::size_t begin, std::size_t end) {
+                                    link(worker, first + begin, first + end);
+                                  });
+  } catch (...) {
+    for (const Journal& journal : journals) {
+      graph.restore(journal);
+      graph.forget(journal);
+    }
+    // prepare() may have failed in the middle of its last row.
+    for (std::size_t i = 0; i < std::min(n, prepared + 1); ++i) graph.discard(row_of(i));
+    graph.enterpoint_node_ = old_entry;
+    graph.maxlevel_ = old_top;
+    throw;
+  }
+  for (const Journal& journal : journals) graph.forget(journal);
+  graph.cur_element_count = old_rows + n;
+}
+
+void HnswBuilder::insert(const MatrixView& vectors, std::span<const std::uint8_t> levels,
+                         bool sequential, const Executor& executor, const Job& job) {
+  try {
+    impl_->insert(vectors, levels, sequential, executor, job);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kOutOfMemory,
+                "no memory to insert " + std::to_string(vectors.rows) + " vectors");
+  } catch (const std::runtime_error& error) {
+    throw Error(ErrorCode::kInternal, std::string("hnswlib: ") + error.what());
+  }
+}
+
+std::size_t HnswBuilder::size() const { return impl_->graph.cur_element_count; }
+const float* HnswBuilder::vector(std::size_t row) const {
+  return impl_->graph.data(static_cast<Row>(row));
+}
+std::size_t HnswBuilder::level(std::size_t row) const {
+  return static_cast<std::size_t>(impl_->graph.element_levels_[row]);
+}
+std::span<const std::uint32_t> HnswBuilder::links(std::size_t row, std::size_t layer) const {
+  return impl_->graph.links(static_cast<Row>(row), static_cast<int>(layer));
+}
+std::uint32_t HnswBuilder::entry_point() const { return impl_->graph.enterpoint_node_; }
+std::size_t HnswBuilder::top_layer() const {
+  return static_cast<std::size_t>(impl_->graph.maxlevel_);
+}
+
+}  // namespace halo::detail

@@ -1,0 +1,36 @@
+// The exhaustive pass over all vectors, and what every kind of search does before and after.
+//
+// Thread-safety: pure functions. Private to the index room.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "halo/index/detail/graph_walk.h"
+#include "halo/index/snapshot_search.h"
+
+namespace halo::detail {
+
+/// Throws kDimensionMismatch unless a query has the index's dimension.
+void check_dimension(const GraphSnapshot& snapshot, std::size_t floats);
+/// Throws kInvalidArgument where `places` are fewer than options.k.
+void check_output(const SearchOptions& options, std::size_t places);
+/// validate_query() of every row, naming the row.
+void check_queries(const GraphSnapshot& snapshot, const MatrixView& queries,
+                   const Executor& executor);
+
+SearchResults make_results(std::size_t queries, std::size_t k);
+/// The first up to k of an ascending pool; returns how many.
+std::size_t copy_results(const std::vector<Candidate>& pool, std::size_t k,
+                         std::span<Neighbour> out);
+
+/// Offers a vector to the `k` nearest so far: a heap, farthest on top.
+void offer(std::vector<Candidate>& heap, std::size_t k, const Candidate& candidate);
+
+/// The exact answer to a prepared query (padded, normalised), into `out`; returns how many.
+std::size_t scan_nearest(const GraphSnapshot& snapshot, const float* query,
+                         const SearchOptions& options, std::vector<Candidate>& heap,
+                         std::span<Neighbour> out);
+
+}  // namespace halo::detail

@@ -1,0 +1,241 @@
+#include "halo/index/graph_snapshot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "halo/core/error.h"
+#include "halo/core/kernels/distance.h"
+#include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/reachability.h"
+
+namespace halo {
+namespace {
+
+constexpr std::size_t kMaxLayers = 64;
+constexpr std::size_t kMaxNodes = std::numeric_limits<Node>::max() - std::size_t{1};
+constexpr std::size_t kMaxDim = 65536;
+constexpr float kUnitTolerance = 1e-3F;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::kCorrupt, "snapshot: " + what);
+}
+
+void check_sizes(const SnapshotParts& parts) {
+  if (parts.metric != Metric::kL2 && parts.metric != Metric::kInnerProduct &&
+      parts.metric != Metric::kCosine) {
+    fail("unknown metric number " + std::to_string(static_cast<std::uint32_t>(parts.metric)));
+  }
+  if (parts.dim == 0 || parts.dim > kMaxDim) {
+    fail("dimension " + std::to_string(parts.dim) + " is not 1 to " + std::to_string(kMaxDim));
+  }
+  if (parts.M < 2 || parts.M > 256) fail("M " + std::to_string(parts.M) + " is not 2 to 256");
+  if (parts.ef_construction == 0) fail("ef_construction is 0");
+  const std::size_t size = parts.ids.size();
+  if (size == 0) fail("no vectors");
+  if (size > kMaxNodes) fail("more vectors than 32-bit nodes can name");
+  if (parts.vectors.rows() != size || parts.vectors.cols() != parts.dim) {
+    fail("vectors are " + std::to_string(parts.vectors.rows()) + " x " +
+         std::to_string(parts.vectors.cols()) + ", not " + std::to_string(size) + " x " +
+         std::to_string(parts.dim));
+  }
+  if (parts.vectors.stride() != detail::padded_width(parts.dim)) {
+    fail("rows of vectors are not padded to 64 bytes");
+  }
+  if (parts.levels.size() != size) {
+    fail(std::to_string(parts.levels.size()) + " levels for " + std::to_string(size) + " vectors");
+  }
+  if (parts.layers.empty() || parts.layers.size() > kMaxLayers) {
+    fail(std::to_string(parts.layers.size()) + " layers, not 1 to " + std::to_string(kMaxLayers));
+  }
+}
+
+void check_levels(const SnapshotParts& parts) {
+  std::vector<std::size_t> at_level(parts.layers.size(), 0);
+  for (std::size_t node = 0; node < parts.levels.size(); ++node) {
+    if (parts.levels[node] >= parts.layers.size()) {
+      fail("node " + std::to_string(node) + " has level " + std::to_string(parts.levels[node]) +
+           " of " + std::to_string(parts.layers.size()) + " layers");
+    }
+    ++at_level[parts.levels[node]];
+  }
+  std::size_t expected = 0;
+  for (std::size_t l = parts.layers.size(); l-- > 0;) {
+    expected += at_level[l];
+    const auto& nodes = parts.layers[l].nodes;
+    const std::string where = "layer " + std::to_string(l);
+    if (nodes.size() != expected) {
+      fail(where + " has " + std::to_string(nodes.size()) + " nodes; the levels say " +
+           std::to_string(expected));
+    }
+    if (nodes.empty()) fail(where + " is empty");
+    for (std::size_t row = 0; row < nodes.size(); ++row) {
+      if (nodes[row] >= parts.levels.size()) {
+        fail(where + " names node " + std::to_string(nodes[row]) + " of " +
+             std::to_string(parts.levels.size()));
+      }
+      if (row > 0 && nodes[row - 1] >= nodes[row]) {
+        fail("nodes of " + where + " are not ascending and unique");
+      }
+      if (parts.levels[nodes[row]] < l) {
+        fail(where + " holds node " + std::to_string(nodes[row]) + " of a lower level");
+      }
+    }
+  }
+  if (parts.entry_point >= parts.levels.size()) {
+    fail("the entry point is node " + std::to_string(parts.entry_point) + " of " +
+         std::to_string(parts.levels.size()));
+  }
+  if (std::size_t{parts.levels[parts.entry_point]} + 1 != parts.layers.size()) {
+    fail("the entry point is not in the top layer");
+  }
+}
+
+void check_links(const SnapshotParts& parts, std::size_t l) {
+  const LayerLinks& layer = parts.layers[l];
+  const std::string where = "layer " + std::to_string(l);
+  const auto& offsets = layer.row_offsets;
+  if (offsets.size() != layer.nodes.size() + 1 || offsets.front() != 0 ||
+      offsets.back() != layer.neighbours.size()) {
+    fail("row offsets of " + where + " do not fit its nodes and links");
+  }
+  for (std::size_t row = 0; row < layer.nodes.size(); ++row) {
+    const std::uint64_t begin = offsets[row], end = offsets[row + 1];
+    if (begin > end || end > layer.neighbours.size()) {
+      fail("row offsets of " + where + " descend at row " + std::to_string(row));
+    }
+    const Node node = layer.nodes[row];
+    for (std::uint64_t e = begin; e < end; ++e) {
+      const Node next = layer.neighbours[e];
+      const auto link = [&] {
+        return "link " + std::to_string(node) + " -> " + std::to_string(next) + " of " + where;
+      };
+      if (next >= parts.levels.size()) fail(link() + " leads to no node");
+      if (parts.levels[next] < l) fail(link() + " leaves the layer");
+      if (next == node) fail(link() + " leads to its own node");
+      if (e > begin && layer.neighbours[e - 1] >= next) fail(link() + " is not in ascending order");
+    }
+  }
+}
+
+void check_vectors(const SnapshotParts& parts) {
+  const std::size_t dim = parts.dim, stride = parts.vectors.stride();
+  for (std::size_t node = 0; node < parts.ids.size(); ++node) {
+    const float* vector = parts.vectors.row(node);
+    // NaN fails the comparison too.
+    const float squared = kernels::dot(vector, vector, dim);
+    if (!(squared <= detail::kMaxSquaredLength)) {
+      fail("vector of node " + std::to_string(node) + " is not finite, or too long");
+    }
+    if (parts.metric == Metric::kCosine && !(std::fabs(std::sqrt(squared) - 1) < kUnitTolerance)) {
+      fail("vector of node " + std::to_string(node) + " is not of unit length");
+    }
+    // Search reads the padding with the vector.
+    if (std::any_of(vector + dim, vector + stride, [](float x) { return x != 0.0F; })) {
+      fail("padding of node " + std::to_string(node) + " is not zero");
+    }
+  }
+}
+
+std::vector<Node> check_ids(const SnapshotParts& parts) {
+  std::vector<Node> by_id(parts.ids.size());
+  std::iota(by_id.begin(), by_id.end(), Node{0});
+  const auto& ids = parts.ids;
+  std::sort(by_id.begin(), by_id.end(),
+            [&](Node a, Node b) { return std::pair(ids[a], a) < std::pair(ids[b], b); });
+  if (ids[by_id.front()] < 0) fail("id " + std::to_string(ids[by_id.front()]) + " is negative");
+  for (std::size_t i = 1; i < by_id.size(); ++i) {
+    if (ids[by_id[i - 1]] == ids[by_id[i]]) {
+      fail("id " + std::to_string(ids[by_id[i]]) + " is there twice");
+    }
+  }
+  return by_id;
+}
+
+}  // namespace
+
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts) {
+  check_sizes(parts);
+  check_levels(parts);
+  for (std::size_t l = 0; l < parts.layers.size(); ++l) check_links(parts, l);
+  check_vectors(parts);
+  std::vector<Node> by_id = check_ids(parts);
+  return std::shared_ptr<const GraphSnapshot>(
+      new GraphSnapshot(std::move(parts), std::move(by_id)));
+}
+
+GraphSnapshot::GraphSnapshot(SnapshotParts parts, std::vector<Node> nodes_by_id)
+    : parts_(std::move(parts)), nodes_by_id_(std::move(nodes_by_id)) {
+  const auto reached = detail::reachable_nodes(parts_);
+  unreachable_ = static_cast<std::size_t>(std::count(reached.begin(), reached.end(), 0));
+
+  upper_begin_.assign(size() + 1, 0);
+  for (std::size_t node = 0; node < size(); ++node) {
+    upper_begin_[node + 1] = upper_begin_[node] + parts_.levels[node];
+  }
+  upper_rows_.resize(upper_begin_.back());
+  for (std::size_t l = 1; l < num_layers(); ++l) {
+    const auto& nodes = parts_.layers[l].nodes;
+    for (std::size_t row = 0; row < nodes.size(); ++row) {
+      upper_rows_[upper_begin_[nodes[row]] + l - 1] = static_cast<Node>(row);
+    }
+  }
+}
+
+std::optional<Node> GraphSnapshot::find(Id id) const {
+  const auto at = std::lower_bound(nodes_by_id_.begin(), nodes_by_id_.end(), id,
+                                   [&](Node node, Id wanted) { return parts_.ids[node] < wanted; });
+  if (at == nodes_by_id_.end() || parts_.ids[*at] != id) return std::nullopt;
+  return *at;
+}
+
+std::span<const Node> GraphSnapshot::layer_nodes(std::size_t layer) const {
+  if (layer >= num_layers()) return {};
+  return parts_.layers[layer].nodes;
+}
+
+CsrView GraphSnapshot::edges(std::size_t layer) const {
+  if (layer >= num_layers()) {
+    throw Error(ErrorCode::kInvalidArgument, "layer " + std::to_string(layer) + " of " +
+                                                 std::to_string(num_layers()) + " layers");
+  }
+  const LayerLinks& links = parts_.layers[layer];
+  return {links.row_offsets, links.neighbours, size()};
+}
+
+std::span<const Node> GraphSnapshot::neighbours(Node node, std::size_t layer) const {
+  if (layer > parts_.levels[node]) return {};
+  const LayerLinks& links = parts_.layers[layer];
+  const std::size_t row = layer == 0 ? node : upper_rows_[upper_begin_[node] + layer - 1];
+  return std::span(links.neighbours)
+      .subspan(links.row_offsets[row], links.row_offsets[row + 1] - links.row_offsets[row]);
+}
+
+double GraphSnapshot::average_degree(std::size_t layer) const {
+  const CsrView links = edges(layer);
+  return static_cast<double>(links.entries()) / static_cast<double>(links.rows());
+}
+
+std::size_t GraphSnapshot::adaptive_window() const {
+  return static_cast<std::size_t>(std::lround(2 * average_degree(0)));
+}
+
+GraphSnapshot::MemoryUsage GraphSnapshot::memory_usage() const {
+  MemoryUsage usage;
+  usage.vectors = parts_.vectors.rows() * parts_.vectors.stride() * sizeof(float);
+  for (const LayerLinks& layer : parts_.layers) {
+    usage.links += layer.nodes.capacity() * sizeof(Node) +
+                   layer.row_offsets.capacity() * sizeof(std::uint64_t) +
+                   layer.neighbours.capacity() * sizeof(Node);
+  }
+  usage.ids = parts_.ids.capacity() * sizeof(Id) + nodes_by_id_.capacity() * sizeof(Node);
+  usage.other = sizeof(*this) + parts_.levels.capacity() +
+                upper_begin_.capacity() * sizeof(std::uint64_t) +
+                upper_rows_.capacity() * sizeof(Node);
+  return usage;
+}
+
+}  // namespace halo
