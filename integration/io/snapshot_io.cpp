@@ -230,7 +230,14 @@ void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
 }
 
 std::shared_ptr<const GraphSnapshot> read_snapshot(const BundleReader& bundle) {
-  return GraphSnapshot::create(read_snapshot_parts(bundle));
+  SnapshotParts parts = read_snapshot_parts(bundle);
+  try {
+    return GraphSnapshot::create(std::move(parts));
+  } catch (const Error& error) {
+    fail(error.code(), bundle.path(), error.what());
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, bundle.path(), "not enough memory for the index");
+  }
 }
 
 }  // namespace halo::io
