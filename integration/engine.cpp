@@ -8,6 +8,10 @@
 #include "halo/core/error.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/refinement_model.h"
+#include "halo/integration/io/bundle.h"
+#include "halo/integration/io/file.h"
+#include "halo/integration/io/model_io.h"
+#include "halo/integration/io/snapshot_io.h"
 #include "halo/integration/refine.h"
 
 namespace halo {
@@ -128,6 +132,25 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
 Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
                        const MatrixView& sample_queries) const {
   return {snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries)};
+}
+
+void Engine::save(const std::filesystem::path& path, const Job& job) const {
+  io::BundleWriter writer;
+  io::write_snapshot(writer, *snapshot_);
+  if (model_) io::write_model(writer, *model_);
+  writer.write(path, job);
+}
+
+Engine Engine::load(const std::filesystem::path& path) {
+  // Each section is checked when it is read, so each byte is read once.
+  const io::BundleReader reader(path, io::BundleReader::Check::kStructure);
+  auto snapshot = io::read_snapshot(reader);
+  auto model = io::read_model(reader);
+  try {
+    return {std::move(snapshot), std::move(model)};
+  } catch (const Error& error) {
+    io::fail(ErrorCode::kCorrupt, path, error.what());
+  }
 }
 
 BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,

@@ -77,8 +77,8 @@ class Engine {
                  const MatrixView& sample_queries = {}) const;
 
   /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
-  /// before.
-  void save(const std::filesystem::path& path) const;
+  /// before. Throws kNoSpace, kIo, kNotFound (no such folder) or kCancelled.
+  void save(const std::filesystem::path& path, const Job& job = {}) const;
   /// Checks every checksum and invariant; throws kNotFound, kIo, kUnsupportedFormat or kCorrupt.
   static Engine load(const std::filesystem::path& path);
 

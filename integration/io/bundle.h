@@ -39,7 +39,12 @@ enum class SectionKind : std::uint32_t {
   kSnapshotLevels = 4,
   kSnapshotRowOffsets = 5,
   kSnapshotNeighbours = 6,
-  // 16 - 31: refinement models
+  // 16 - 31: the refinement model (model_io.h)
+  kModelManifest = 16,
+  kModelProjections = 17,
+  kModelStates = 18,
+  kModelEdges = 19,
+  kModelGlobalNodes = 20,
 };
 
 inline constexpr std::uint32_t kBundleVersion = 1;

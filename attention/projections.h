@@ -1,0 +1,88 @@
+// The Q, K, V and output projections that every attention layer owns, and how parameters are named.
+//
+// Thread-safety: read-only once made. No bias, as in the notes.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "halo/attention/attention_options.h"
+#include "halo/attention/tensor.h"
+#include "halo/core/executor.h"
+#include "halo/core/matrix_view.h"
+
+namespace halo::attention {
+
+/// A parameter as checkpoints and optimisers see it. The view lives as long as its layer.
+struct NamedMatrix {
+  std::string name;
+  MatrixView value;
+};
+
+/// Buffers of one forward pass, kept between calls so that equal shapes allocate once. One call at
+/// a time may use a workspace; concurrent calls bring their own.
+class Workspace {
+ public:
+  Matrix qkv;      ///< [batch n, 3 d_model]: Q, K and V side by side
+  Matrix mixed;    ///< [batch n, d_model]: the heads' outputs
+  Matrix globals;  ///< [batch g, 2 d_model]: keys and values of the global nodes
+  Matrix scratch;  ///< one row a worker: logits and the like
+
+  /// Makes `m` at least rows x cols; the contents are undefined afterwards.
+  static MatrixSpan fit(Matrix& m, std::size_t rows, std::size_t cols);
+  /// Everything held at the moment.
+  std::size_t bytes() const;
+  /// The part of it that is not Q, K, V: what a mechanism needs beyond inputs and outputs.
+  std::size_t bytes_beyond_qkv() const;
+};
+
+class Projections {
+ public:
+  /// W_q, W_k, W_v, W_o as the options say. Throws kInvalidArgument unless num_heads >= 1 divides
+  /// d_model >= 1.
+  Projections(std::size_t d_model, std::size_t num_heads, const AttentionOptions& options);
+
+  std::size_t d_model() const { return w_o_.rows(); }
+  std::size_t num_heads() const { return num_heads_; }
+  std::size_t head_dim() const { return d_model() / num_heads_; }
+
+  /// All [d_model, d_model]; head h owns the columns h head_dim ... (h + 1) head_dim - 1 of the
+  /// first three and those rows of w_o. y = x W.
+  MatrixView w_q() const { return w_qkv_.view().sub_cols(0, d_model()); }
+  MatrixView w_k() const { return w_qkv_.view().sub_cols(d_model(), d_model()); }
+  MatrixView w_v() const { return w_qkv_.view().sub_cols(2 * d_model(), d_model()); }
+  MatrixView w_o() const { return w_o_; }
+
+  /// "w_q", "w_k", "w_v", "w_o".
+  std::vector<NamedMatrix> named() const;
+  /// The mutable twin, for whoever owns the projections alone.
+  void visit(const std::function<void(const std::string& name, const MatrixSpan& value)>& visitor);
+  Projections copy() const;
+
+  /// Fills workspace.qkv with x [W_q W_k W_v]. Throws kDimensionMismatch for another x.dim and
+  /// kNonFinite, naming the row, for NaN or infinity in x. O(batch n d_model^2). Every item is
+  /// projected alone, so its bytes do not depend on the rest of the batch.
+  void project_in(const TensorView& x, Workspace& workspace, const Executor& executor) const;
+  /// out = workspace.mixed W_o. Throws kNonFinite where the result overflowed float32.
+  void project_out(const Workspace& workspace, const TensorSpan& out,
+                   const Executor& executor) const;
+
+ private:
+  Projections() = default;
+  std::size_t num_heads_ = 0;
+  Matrix w_qkv_;  // [d_model, 3 d_model]: one product for all three
+  Matrix w_o_;
+};
+
+/// Copies every value of `from` over the parameter of its name, which `visit` enumerates. Throws
+/// kInvalidArgument for a name that is unknown or given twice, kDimensionMismatch for another
+/// shape, kNonFinite for NaN or infinity.
+void assign_parameters(
+    std::span<const NamedMatrix> from,
+    const std::function<void(const std::function<void(const std::string&, const MatrixSpan&)>&)>&
+        visit);
+
+}  // namespace halo::attention
