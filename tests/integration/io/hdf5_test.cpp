@@ -26,8 +26,6 @@ TEST(Hdf5, ABuildWithoutItSaysSo) {
 #include <iterator>
 #include <thread>
 
-#include "halo/core/random.h"
-
 namespace halo::io::test {
 namespace {
 
@@ -202,29 +200,6 @@ TEST(Hdf5, RefusesTruncatedAndForeignFiles) {
   }
   put(path, bytes_of("not an HDF5 file"));
   expect_error(ErrorCode::kUnsupportedFormat, "not an HDF5 file", [&] { load_vectors(path); });
-}
-
-/// Accidents, not attacks: libhdf5 reads the file, and it is what it is.
-TEST(Hdf5, SurvivesRandomChanges) {
-  const TemporaryFolder folder;
-  const fs::path path = folder / "a.hdf5";
-  write_benchmark(path);
-  const Bytes good = contents(path);
-  Random random(9);
-  int accepted = 0;
-  for (int round = 0; round < 300; ++round) {
-    Bytes bytes = good;
-    bytes[random.below(bytes.size())] = std::byte{static_cast<unsigned char>(random.below(256))};
-    put(path, bytes);
-    try {
-      EXPECT_FALSE(load_vectors(path).empty());
-      ++accepted;
-    } catch (const Error& error) {
-      EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos);
-    }
-  }
-  EXPECT_GT(accepted, 0);
-  EXPECT_LT(accepted, 300);
 }
 
 TEST(Hdf5, ThreadsMayReadAtOnce) {
