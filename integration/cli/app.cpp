@@ -7,7 +7,7 @@
 #include <string>
 
 #include "halo/core/error.h"
-#include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/register_commands.h"
 
 namespace halo::cli {
 namespace {
@@ -63,12 +63,7 @@ int run(int argc, const char* const* argv, const Streams& streams, const std::st
   app.require_subcommand(1);
   CommonOptions common;
   Command command;
-  register_build(app, common, command);
-  register_search(app, common, command);
-  register_refine(app, common, command);
-  register_eval(app, common, command);
-  register_inspect(app, common, command);
-  register_verify(app, common, command);
+  register_commands(app, common, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

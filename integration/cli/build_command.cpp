@@ -1,6 +1,6 @@
 #include <sys/resource.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <vector>
 
@@ -85,31 +85,6 @@ void run_build(const BuildCommand& command, Session& session) {
   session.job().check();
   engine.save(command.out);
   report(command, *engine.snapshot(), taken.count(), session);
-}
-
-void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<BuildCommand>();
-  CLI::App* sub = app.add_subcommand("build", "Build an index over the vectors of a file");
-  sub->add_option("--vectors", command->vectors,
-                  "Vectors: .npy .fvecs .bvecs .ivecs .fbin .u8bin .i8bin .hdf5 or IDX (.gz)")
-      ->required();
-  sub->add_option("--ids", command->ids, "Integers (.npy), one a vector; row numbers otherwise");
-  sub->add_option("--metric", command->metric, "What near means")
-      ->required()
-      ->check(CLI::IsMember({"l2", "ip", "cosine"}));
-  sub->add_option("--M", command->M,
-                  "Links a vector gets per layer: more cost memory and time, and help recall")
-      ->capture_default_str();
-  sub->add_option("--ef-construction", command->ef_construction,
-                  "Candidates looked at while linking: more cost build time and buy graph quality")
-      ->capture_default_str();
-  sub->add_flag("--deterministic", command->deterministic,
-                "The same file for the same input and seed at any number of threads; slower");
-  sub->add_option("--out", command->out, "The index file to write")->required();
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    chosen = [command](Session& session) { run_build(*command, session); };
-  });
 }
 
 }  // namespace halo::cli

@@ -1,9 +1,9 @@
 // The commands of `halo`: the options of each, and what it does with them.
 //
-// Every run_* throws halo::Error and then has changed no file. Each lives in <name>_command.cpp.
+// Every run_* throws halo::Error and then has changed no file. Each lives in <name>_command.cpp;
+// register_commands.cpp fills them in from the command line.
 #pragma once
 
-#include <CLI/App.hpp>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
@@ -71,16 +71,5 @@ struct VerifyCommand {
   std::filesystem::path index;
 };
 void run_verify(const VerifyCommand& command, Session& session);
-
-/// Adds the command to `app`; parsing it sets `chosen`. `common` receives --threads and its like.
-void register_build(CLI::App& app, CommonOptions& common, Command& chosen);
-void register_search(CLI::App& app, CommonOptions& common, Command& chosen);
-void register_refine(CLI::App& app, CommonOptions& common, Command& chosen);
-void register_eval(CLI::App& app, CommonOptions& common, Command& chosen);
-void register_inspect(CLI::App& app, CommonOptions& common, Command& chosen);
-void register_verify(CLI::App& app, CommonOptions& common, Command& chosen);
-
-/// --threads, --seed, --json and --quiet.
-void add_common_options(CLI::App& command, CommonOptions& common);
 
 }  // namespace halo::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <unordered_set>
 
@@ -261,47 +260,6 @@ void run_eval(const EvalCommand& command, Session& session) {
     all.push_back(measure(command, engine, queries, RefineMode::kAuto, reference, session));
   }
   report(command, engine, queries.rows, all, session);
-}
-
-void register_eval(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<EvalCommand>();
-  CLI::App* sub = app.add_subcommand("eval",
-                                     "Judge plain and refined search side by side, by labels, "
-                                     "judgements or true neighbours");
-  sub->add_option("--index", command->index, "The index file")->required();
-  sub->add_option("--queries", command->queries, "Queries, in any form halo build reads")
-      ->required();
-  CLI::Option* labels = sub->add_option("--labels", command->labels,
-                                        "Labels of the vectors (integers): relevant = same");
-  CLI::Option* query_labels =
-      sub->add_option("--query-labels", command->query_labels, "Labels of the queries");
-  labels->needs(query_labels);
-  query_labels->needs(labels);
-  sub->add_option("--label-ids", command->label_ids,
-                  "The ids --labels belong to, where the index was built with --ids")
-      ->needs(labels);
-  sub->add_option("--qrels", command->qrels, "Judgements: TREC lines of query row, 0, id, grade")
-      ->excludes(labels);
-  CLI::Option* ground_truth = sub->add_option("--ground-truth", command->ground_truth,
-                                              "True neighbours: a row of ids a query");
-  sub->add_flag("--exact", command->exact,
-                "Find the true neighbours by exhaustive search (slow on large sets)")
-      ->excludes(ground_truth);
-  sub->add_option("-k", command->k, "Recall is that of the first k results")->capture_default_str();
-  sub->add_option("--ef", command->ef, "Candidates kept while walking the graph")
-      ->capture_default_str();
-  sub->add_option("--candidates", command->candidates, "How many of the nearest are refined")
-      ->capture_default_str();
-  sub->add_option("--limit", command->limit, "Only the first so many queries; 0: all")
-      ->capture_default_str();
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    if (command->labels.empty() && command->qrels.empty() && command->ground_truth.empty() &&
-        !command->exact) {
-      throw CLI::RequiredError("--labels, --qrels, --ground-truth or --exact");
-    }
-    chosen = [command](Session& session) { run_eval(*command, session); };
-  });
 }
 
 }  // namespace halo::cli

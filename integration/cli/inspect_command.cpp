@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "halo/gnn/refinement_model.h"
@@ -153,19 +152,6 @@ void run_inspect(const InspectCommand& command, Session& session) {
   } else {
     inspect_index(command, engine, session);
   }
-}
-
-void register_inspect(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<InspectCommand>();
-  CLI::App* sub = app.add_subcommand("inspect", "Show what an index, a layer or a node holds");
-  sub->add_option("--index", command->index, "The index file")->required();
-  sub->add_option("--layer", command->layer, "One layer: 0 holds every vector");
-  sub->add_option("--node", command->node,
-                  "The vector of this id: its neighbours in the layer, and whom it attends to");
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    chosen = [command](Session& session) { run_inspect(*command, session); };
-  });
 }
 
 }  // namespace halo::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <chrono>
 
 #include "halo/gnn/refinement_model.h"
@@ -35,18 +34,6 @@ void run_refine(const RefineCommand& command, Session& session) {
                           std::to_string(session.executor().threads()) + " threads");
     lines.add("file", bytes(file_size));
     lines.print(out);
-  });
-}
-
-void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<RefineCommand>();
-  CLI::App* sub = app.add_subcommand("refine", "Prepare label-free refinement in an index");
-  sub->add_option("--index", command->index, "The index file; it gets the model")->required();
-  sub->add_option("--queries", command->queries,
-                  "Sample queries, 50 or more, that tell how far batches of fewer may be refined");
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    chosen = [command](Session& session) { run_refine(*command, session); };
   });
 }
 

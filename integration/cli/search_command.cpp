@@ -1,5 +1,3 @@
-#include <CLI/CLI.hpp>
-
 #include "halo/integration/cli/commands.h"
 #include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/query_options.h"
@@ -73,35 +71,6 @@ void run_search(const SearchCommand& command, Session& session) {
                   MatrixView(results.scores.data(), results.found.size(), results.k));
   }
   report(command, results, session);
-}
-
-void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<SearchCommand>();
-  CLI::App* sub = app.add_subcommand("search", "Find the nearest vectors of every query in a file");
-  sub->add_option("--index", command->index, "The index file")->required();
-  sub->add_option("--queries", command->queries, "Queries, in any form halo build reads")
-      ->required();
-  sub->add_option("-k", command->k, "Results a query")->capture_default_str();
-  sub->add_option("--ef", command->ef,
-                  "Candidates kept while walking the graph: more cost time and buy recall")
-      ->capture_default_str();
-  sub->add_option("--refine", command->refine,
-                  "auto re-orders candidates with what halo refine prepared")
-      ->check(CLI::IsMember({"off", "auto"}))
-      ->capture_default_str();
-  sub->add_option("--candidates", command->candidates,
-                  "How many of the nearest refinement re-orders; -k may be as large")
-      ->capture_default_str();
-  sub->add_option("--filter", command->filter, "Only these ids (.npy) may be results");
-  sub->add_option(
-      "--out-ids", command->out_ids,
-      "Write ids here: .npy, int64, one row a query, best first, -1 where none was found");
-  sub->add_option("--out-scores", command->out_scores,
-                  "Write distances, or fused scores when refining, here: .npy, float32");
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    chosen = [command](Session& session) { run_search(*command, session); };
-  });
 }
 
 }  // namespace halo::cli

@@ -1,5 +1,3 @@
-#include <CLI/CLI.hpp>
-
 #include "halo/integration/cli/commands.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
@@ -49,17 +47,6 @@ void run_verify(const VerifyCommand& command, Session& session) {
     lines.add("unreachable", "0");
     lines.add("refinement", engine.model() ? "prepared, fits this index" : "not prepared");
     lines.print(out);
-  });
-}
-
-void register_verify(CLI::App& app, CommonOptions& common, Command& chosen) {
-  auto command = std::make_shared<VerifyCommand>();
-  CLI::App* sub =
-      app.add_subcommand("verify", "Check every checksum and every invariant of an index");
-  sub->add_option("--index", command->index, "The index file")->required();
-  add_common_options(*sub, common);
-  sub->callback([command, &chosen] {
-    chosen = [command](Session& session) { run_verify(*command, session); };
   });
 }
 

@@ -1,0 +1,162 @@
+#include "halo/integration/cli/register_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "halo/integration/cli/commands.h"
+
+namespace halo::cli {
+namespace {
+
+void add_common_options(CLI::App& command, CommonOptions& common) {
+  command.add_option("--threads", common.threads, "Threads to run on; 0: every core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--seed", common.seed, "Seed of everything random");
+  command.add_flag("--json", common.json, "Print the result as one JSON object");
+  command.add_flag("--quiet", common.quiet, "Show no progress");
+}
+
+void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<BuildCommand>();
+  CLI::App* sub = app.add_subcommand("build", "Build an index over the vectors of a file");
+  sub->add_option("--vectors", command->vectors,
+                  "Vectors: .npy .fvecs .bvecs .ivecs .fbin .u8bin .i8bin .hdf5 or IDX (.gz)")
+      ->required();
+  sub->add_option("--ids", command->ids, "Integers (.npy), one a vector; row numbers otherwise");
+  sub->add_option("--metric", command->metric, "What near means")
+      ->required()
+      ->check(CLI::IsMember({"l2", "ip", "cosine"}));
+  sub->add_option("--M", command->M,
+                  "Links a vector gets per layer: more cost memory and time, and help recall")
+      ->capture_default_str();
+  sub->add_option("--ef-construction", command->ef_construction,
+                  "Candidates looked at while linking: more cost build time and buy graph quality")
+      ->capture_default_str();
+  sub->add_flag("--deterministic", command->deterministic,
+                "The same file for the same input and seed at any number of threads; slower");
+  sub->add_option("--out", command->out, "The index file to write")->required();
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_build(*command, session); };
+  });
+}
+
+void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<SearchCommand>();
+  CLI::App* sub = app.add_subcommand("search", "Find the nearest vectors of every query in a file");
+  sub->add_option("--index", command->index, "The index file")->required();
+  sub->add_option("--queries", command->queries, "Queries, in any form halo build reads")
+      ->required();
+  sub->add_option("-k", command->k, "Results a query")->capture_default_str();
+  sub->add_option("--ef", command->ef,
+                  "Candidates kept while walking the graph: more cost time and buy recall")
+      ->capture_default_str();
+  sub->add_option("--refine", command->refine,
+                  "auto re-orders candidates with what halo refine prepared")
+      ->check(CLI::IsMember({"off", "auto"}))
+      ->capture_default_str();
+  sub->add_option("--candidates", command->candidates,
+                  "How many of the nearest refinement re-orders; -k may be as large")
+      ->capture_default_str();
+  sub->add_option("--filter", command->filter, "Only these ids (.npy) may be results");
+  sub->add_option(
+      "--out-ids", command->out_ids,
+      "Write ids here: .npy, int64, one row a query, best first, -1 where none was found");
+  sub->add_option("--out-scores", command->out_scores,
+                  "Write distances, or fused scores when refining, here: .npy, float32");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_search(*command, session); };
+  });
+}
+
+void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<RefineCommand>();
+  CLI::App* sub = app.add_subcommand("refine", "Prepare label-free refinement in an index");
+  sub->add_option("--index", command->index, "The index file; it gets the model")->required();
+  sub->add_option("--queries", command->queries,
+                  "Sample queries, 50 or more, that tell how far batches of fewer may be refined");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_refine(*command, session); };
+  });
+}
+
+void register_eval(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<EvalCommand>();
+  CLI::App* sub = app.add_subcommand("eval",
+                                     "Judge plain and refined search side by side, by labels, "
+                                     "judgements or true neighbours");
+  sub->add_option("--index", command->index, "The index file")->required();
+  sub->add_option("--queries", command->queries, "Queries, in any form halo build reads")
+      ->required();
+  CLI::Option* labels = sub->add_option("--labels", command->labels,
+                                        "Labels of the vectors (integers): relevant = same");
+  CLI::Option* query_labels =
+      sub->add_option("--query-labels", command->query_labels, "Labels of the queries");
+  labels->needs(query_labels);
+  query_labels->needs(labels);
+  sub->add_option("--label-ids", command->label_ids,
+                  "The ids --labels belong to, where the index was built with --ids")
+      ->needs(labels);
+  sub->add_option("--qrels", command->qrels, "Judgements: TREC lines of query row, 0, id, grade")
+      ->excludes(labels);
+  CLI::Option* ground_truth = sub->add_option("--ground-truth", command->ground_truth,
+                                              "True neighbours: a row of ids a query");
+  sub->add_flag("--exact", command->exact,
+                "Find the true neighbours by exhaustive search (slow on large sets)")
+      ->excludes(ground_truth);
+  sub->add_option("-k", command->k, "Recall is that of the first k results")->capture_default_str();
+  sub->add_option("--ef", command->ef, "Candidates kept while walking the graph")
+      ->capture_default_str();
+  sub->add_option("--candidates", command->candidates, "How many of the nearest are refined")
+      ->capture_default_str();
+  sub->add_option("--limit", command->limit, "Only the first so many queries; 0: all")
+      ->capture_default_str();
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    if (command->labels.empty() && command->qrels.empty() && command->ground_truth.empty() &&
+        !command->exact) {
+      throw CLI::RequiredError("--labels, --qrels, --ground-truth or --exact");
+    }
+    chosen = [command](Session& session) { run_eval(*command, session); };
+  });
+}
+
+void register_inspect(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<InspectCommand>();
+  CLI::App* sub = app.add_subcommand("inspect", "Show what an index, a layer or a node holds");
+  sub->add_option("--index", command->index, "The index file")->required();
+  sub->add_option("--layer", command->layer, "One layer: 0 holds every vector");
+  sub->add_option("--node", command->node,
+                  "The vector of this id: its neighbours in the layer, and whom it attends to");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_inspect(*command, session); };
+  });
+}
+
+void register_verify(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<VerifyCommand>();
+  CLI::App* sub =
+      app.add_subcommand("verify", "Check every checksum and every invariant of an index");
+  sub->add_option("--index", command->index, "The index file")->required();
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_verify(*command, session); };
+  });
+}
+
+}  // namespace
+
+void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
+  register_build(app, common, chosen);
+  register_search(app, common, chosen);
+  register_refine(app, common, chosen);
+  register_eval(app, common, chosen);
+  register_inspect(app, common, chosen);
+  register_verify(app, common, chosen);
+}
+
+}  // namespace halo::cli
