@@ -74,7 +74,7 @@ void ContentLayer::forward_row(std::span<float> x, const MatrixView& window,
   kernels::normalise(x.data(), x.size());
 }
 
-void run_content_layers(Matrix x, const CsrView& mask, const GlobalNodes& global_nodes,
+void run_content_layers(Matrix x, const CsrView& mask, const LayerNodes& global_nodes,
                         std::size_t layers, const ContentLayerOptions& options,
                         const std::function<void(std::size_t, const MatrixView&)>& on_state,
                         const Executor& executor, const Job& job) {

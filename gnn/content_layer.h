@@ -21,6 +21,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
+#include "halo/gnn/layer_nodes.h"
 
 namespace halo::gnn {
 
@@ -59,13 +60,10 @@ class ContentLayer {
   std::vector<std::uint32_t> global_indices_;
 };
 
-/// Which nodes are global in GNN layer t.
-using GlobalNodes = std::function<std::span<const std::uint32_t>(std::size_t gnn_layer)>;
-
 /// The seed's loop: for each GNN layer, take its global nodes from the index, refresh the layer's
 /// global indices, run it. `on_state(t, x_t)` sees every state, x_0 = x first. Two states are held
 /// at a time.
-void run_content_layers(Matrix x, const CsrView& mask, const GlobalNodes& global_nodes,
+void run_content_layers(Matrix x, const CsrView& mask, const LayerNodes& global_nodes,
                         std::size_t layers, const ContentLayerOptions& options,
                         const std::function<void(std::size_t t, const MatrixView& state)>& on_state,
                         const Executor& executor, const Job& job = {});

@@ -22,17 +22,9 @@
 #include "halo/core/csr_mask.h"
 #include "halo/core/executor.h"
 #include "halo/gnn/gnn_layer.h"
+#include "halo/gnn/layer_nodes.h"
 
 namespace halo::gnn {
-
-/// The global nodes of GNN layer t: for the notes' loop [&](t) { return snapshot.layer_nodes(t); }.
-/// Layer 0 of an index holds every node, which makes that layer's attention O(n^2): offset t to
-/// the upper layers for a large graph. What is returned must live until the next call.
-using LayerNodes = std::function<std::span<const std::uint32_t>(std::size_t gnn_layer)>;
-
-/// layers[t] for GNN layer t; none above the last, as a snapshot's layer_nodes. The lists must
-/// outlive the result.
-LayerNodes layer_nodes_of(std::vector<std::span<const std::uint32_t>> layers);
 
 class GnnModel {
  public:

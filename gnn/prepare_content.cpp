@@ -38,7 +38,7 @@ double flatness_of(const Spectrum& spectrum, std::size_t rows) {
 }  // namespace
 
 RefinementParts prepare_content(const MatrixView& vectors, bool unit_input, const CsrView& windows,
-                                const GlobalNodes& global_nodes, const RefineOptions& options,
+                                const LayerNodes& global_nodes, const RefineOptions& options,
                                 const Executor& executor, const Job& job) {
   options.validate();
   RefinementParts parts;

@@ -19,7 +19,7 @@ namespace halo::gnn {
 /// dominated by them, so the spectral head, which damps them, gets up to half of the weight; on a
 /// flat spectrum only the centred head is used. O(dim^3 + n dim (rank + layers window)).
 RefinementParts prepare_content(const MatrixView& vectors, bool unit_input, const CsrView& windows,
-                                const GlobalNodes& global_nodes, const RefineOptions& options,
+                                const LayerNodes& global_nodes, const RefineOptions& options,
                                 const Executor& executor, const Job& job = {});
 
 }  // namespace halo::gnn

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
 
 // hnswlib under another name. Its header defines functions that are not inline and templates whose
@@ -56,7 +57,7 @@ using Row = halo_hnswlib::tableint;
 using Links = halo_hnswlib::linklistsizeint;
 
 constexpr std::size_t kLine = 64;
-// hnswlib counts visited marks in an int.
+// hnswlib marks "none" with -1 and adds one to row numbers here and there.
 constexpr std::size_t kMaxRows = std::numeric_limits<std::int32_t>::max();
 // The first points see each other: begun at once they would not be linked.
 constexpr std::size_t kSequentialStart = 64;
@@ -73,6 +74,7 @@ class Space : public halo_hnswlib::SpaceInterface<float> {
     return distance_.one_minus ? &one_minus_dot : &plain;
   }
   void* get_dist_func_param() override { return &distance_; }
+  const MetricDistance& distance() const { return distance_; }
 
  private:
   static float plain(const void* a, const void* b, const void* self) {
@@ -115,12 +117,19 @@ struct Journal {
   std::vector<std::uint32_t> words;
 };
 
+// What one thread needs while it inserts.
+struct Worker {
+  WalkScratch walk;
+  std::vector<Row> links;  // a list copied under its lock
+  Journal journal;
+};
+
 class Graph : public halo_hnswlib::HierarchicalNSW<float> {
  public:
   using Base = halo_hnswlib::HierarchicalNSW<float>;
 
   Graph(Space* space, std::size_t M, std::size_t ef_construction)
-      : Base(space, 0, M, ef_construction) {
+      : Base(space, 0, M, ef_construction), distance_(space->distance()) {
     // Locks of updatePoint, which is not used: 2.5 MB an index.
     std::vector<std::mutex>().swap(link_list_update_locks_);
     // Every vector begins a cache line. hnswlib's prefetches read the word after a list, which is
@@ -155,7 +164,6 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     Block<char*> lists(static_cast<char**>(std::calloc(capacity, sizeof(char*))));
     if (!lists) throw std::bad_alloc();
     std::vector<std::mutex> locks(capacity);
-    auto visited = std::make_unique<halo_hnswlib::VisitedListPool>(1, static_cast<int>(capacity));
     touched_.resize(capacity);
     element_levels_.resize(capacity);
 
@@ -166,7 +174,6 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     std::free(std::exchange(data_level0_memory_, level0.release()));
     std::free(std::exchange(linkLists_, lists.release()));
     link_list_locks_.swap(locks);
-    delete std::exchange(visited_list_pool_, visited.release());
     max_elements_ = capacity;
   }
 
@@ -190,9 +197,9 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     element_levels_[row] = 0;
   }
 
-  // hnswlib's insertion of a prepared row. Safe from several threads for different rows. `journal`
-  // keeps the links of rows below `old_rows` before they change.
-  void link(Row row, Row old_rows, Journal& journal) {
+  // hnswlib's insertion of a prepared row. Safe from several threads for different rows, each with
+  // its own worker, whose journal keeps the links of rows below `old_rows` before they change.
+  void link(Row row, Row old_rows, Worker& worker) {
     const int level = element_levels_[row];
     const std::unique_lock<std::mutex> own_lock(link_list_locks_[row]);
     std::unique_lock<std::mutex> top_lock(global);
@@ -205,12 +212,12 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
       const float* vector = data(row);
       if (level < top) current = descend(vector, current, top, level);
       for (int layer = std::min(level, top); layer >= 0; --layer) {
-        auto nearest = searchBaseLayer(current, vector, layer);
+        auto nearest = search_layer(current, vector, layer, worker);
         if (old_rows != 0) {
           // mutuallyConnectNewElement would select the same ones: the selection is idempotent.
           getNeighborsByHeuristic2(nearest, M_);
           for (auto copy = nearest; !copy.empty(); copy.pop()) {
-            if (copy.top().second < old_rows) keep(copy.top().second, layer, journal);
+            if (copy.top().second < old_rows) keep(copy.top().second, layer, worker.journal);
           }
         }
         current = mutuallyConnectNewElement(vector, row, nearest, layer, false);
@@ -235,6 +242,30 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   }
 
  private:
+  using Nearest = std::priority_queue<std::pair<float, Row>, std::vector<std::pair<float, Row>>,
+                                      CompareByFirst>;
+
+  // hnswlib's searchBaseLayer, without its leak when memory runs out, and with a list's lock held
+  // for a copy instead of a list's worth of distances.
+  Nearest search_layer(Row entry, const float* vector, int layer, Worker& worker) {
+    const MatrixView rows(data(0), max_elements_, data_size_ / sizeof(float),
+                          size_data_per_element_ / sizeof(float));
+    const auto row_of = [&](Row row) -> std::span<const Row> {
+      const std::unique_lock<std::mutex> lock(link_list_locks_[row]);
+      const auto list = links(row, layer);
+      worker.links.assign(list.begin(), list.end());
+      return worker.links;
+    };
+    walk_layer(rows, distance_, vector, entry, ef_construction_, row_of, worker.walk);
+    std::vector<std::pair<float, Row>> found;
+    found.reserve(worker.walk.pool.size());
+    // Farthest first is a heap already.
+    for (auto c = worker.walk.pool.rbegin(); c != worker.walk.pool.rend(); ++c) {
+      found.emplace_back(c->distance, c->node);
+    }
+    return Nearest(CompareByFirst(), std::move(found));
+  }
+
   // Greedy walk from `top` down to the layer above `level`.
   Row descend(const float* vector, Row current, int top, int level) {
     float nearest = fstdistfunc_(vector, data(current), dist_func_param_);
@@ -267,6 +298,7 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     touched_[row] |= bit;
   }
 
+  MetricDistance distance_;
   std::vector<std::uint64_t> touched_;  // one bit a layer: already in a journal of this insertion
 };
 
@@ -294,7 +326,7 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
   const std::size_t old_rows = graph.cur_element_count, n = vectors.rows;
   const Row old_entry = graph.enterpoint_node_;
   const int old_top = graph.maxlevel_;
-  std::vector<Journal> journals(executor.threads());
+  std::vector<Worker> workers(executor.threads());
   graph.reserve(old_rows + n);
   std::size_t prepared = 0;
   const auto row_of = [&](std::size_t i) { return static_cast<Row>(old_rows + i); };
@@ -309,7 +341,7 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
     const auto link = [&](std::size_t worker, std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
         job.check();
-        graph.link(row_of(i), static_cast<Row>(old_rows), journals[worker]);
+        graph.link(row_of(i), static_cast<Row>(old_rows), workers[worker]);
       }
       job.advance(end - begin);
     };
@@ -321,9 +353,9 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
                                     link(worker, first + begin, first + end);
                                   });
   } catch (...) {
-    for (const Journal& journal : journals) {
-      graph.restore(journal);
-      graph.forget(journal);
+    for (const Worker& worker : workers) {
+      graph.restore(worker.journal);
+      graph.forget(worker.journal);
     }
     // prepare() may have failed in the middle of its last row.
     for (std::size_t i = 0; i < std::min(n, prepared + 1); ++i) graph.discard(row_of(i));
@@ -331,7 +363,7 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
     graph.maxlevel_ = old_top;
     throw;
   }
-  for (const Journal& journal : journals) graph.forget(journal);
+  for (const Worker& worker : workers) graph.forget(worker.journal);
   graph.cur_element_count = old_rows + n;
 }
 

@@ -223,12 +223,12 @@ void write_model(BundleWriter& writer, const gnn::RefinementModel& model) {
   for (const auto& nodes : parts.global_nodes) {
     global_nodes.append(nodes.data(), nodes.size() * sizeof(std::uint32_t));
   }
-  writer.add(SectionKind::kModelManifest, "model manifest", text.take());
-  writer.add(SectionKind::kModelProjections, "model projections", projections.take());
-  writer.add(SectionKind::kModelStates, "model states", states.take());
-  writer.add_borrowed(SectionKind::kModelEdges, "model edges",
+  writer.add(SectionKind::kModelManifest, "model.manifest", text.take());
+  writer.add(SectionKind::kModelProjections, "model.projections", projections.take());
+  writer.add(SectionKind::kModelStates, "model.states", states.take());
+  writer.add_borrowed(SectionKind::kModelEdges, "model.edges",
                       std::as_bytes(std::span(parts.edges)));
-  writer.add(SectionKind::kModelGlobalNodes, "model global nodes", global_nodes.take());
+  writer.add(SectionKind::kModelGlobalNodes, "model.global_nodes", global_nodes.take());
 }
 
 std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reader) {

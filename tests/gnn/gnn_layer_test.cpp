@@ -95,7 +95,7 @@ TEST(GnnLayer, NormParametersAreNamedAndReplaceable) {
     }
   }
   EXPECT_TRUE(GnnLayer(kModel).named_parameters().empty());
-  expect_error(ErrorCode::kInvalidArgument, "norm_gain",
+  expect_error(ErrorCode::kInvalidArgument, "norm_bias",
                [&] { GnnLayer(kModel).with_parameters(values); });
 }
 
