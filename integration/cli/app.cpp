@@ -71,7 +71,12 @@ int run(int argc, const char* const* argv, const Streams& streams, const std::st
   } catch (const CLI::ParseError& error) {
     const auto chosen = app.get_subcommands();
     const std::string name = chosen.empty() ? "halo" : "halo " + chosen.front()->get_name();
-    say_error(streams, "usage", std::string(error.what()) + " (see " + name + " --help)");
+    std::string what = error.what();
+    // CLI11 would only say that a command is missing.
+    if (chosen.empty() && argc > 1 && argv[1][0] != '-') {
+      what = "\"" + std::string(argv[1]) + "\" is not a command";
+    }
+    say_error(streams, "usage", what + " (see " + name + " --help)");
     return kWrongUsage;
   }
   try {

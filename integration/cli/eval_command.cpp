@@ -71,7 +71,6 @@ io::IdMatrix exhaustive(const GraphSnapshot& snapshot, const MatrixView& queries
   SearchOptions options;
   options.k = k;
   const Job job = session.job();
-  const Stage stage(job, "searching exhaustively", queries.rows);
   const SearchResults results =
       exact_search_batch(snapshot, queries, options, session.executor(), job);
   job.check();

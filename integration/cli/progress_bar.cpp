@@ -44,6 +44,7 @@ void ProgressBar::advance(std::uint64_t items) {
 }
 
 void ProgressBar::finish() {
+  if (done_ == 0 && total_ > 0) return clear();  // refused before it began
   const std::lock_guard lock(drawing_);
   draw(now_(), true);
 }

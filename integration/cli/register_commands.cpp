@@ -12,7 +12,8 @@ void add_common_options(CLI::App& command, CommonOptions& common) {
   command.add_option("--threads", common.threads, "Threads to run on; 0: every core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command.add_option("--seed", common.seed, "Seed of everything random");
+  command.add_option("--seed", common.seed, "Seed of everything random")
+      ->check(CLI::NonNegativeNumber);
   command.add_flag("--json", common.json, "Print the result as one JSON object");
   command.add_flag("--quiet", common.quiet, "Show no progress");
 }
@@ -29,9 +30,11 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->check(CLI::IsMember({"l2", "ip", "cosine"}));
   sub->add_option("--M", command->M,
                   "Links a vector gets per layer: more cost memory and time, and help recall")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--ef-construction", command->ef_construction,
                   "Candidates looked at while linking: more cost build time and buy graph quality")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input and seed at any number of threads; slower");
@@ -53,9 +56,12 @@ void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--index", command->index, "The index file")->required();
   sub->add_option("--queries", command->queries, "Queries, in any form halo build reads")
       ->required();
-  sub->add_option("-k", command->k, "Results a query")->capture_default_str();
+  sub->add_option("-k", command->k, "Results a query")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   sub->add_option("--ef", command->ef,
                   "Candidates kept while walking the graph: more cost time and buy recall")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--refine", command->refine,
                   "auto re-orders candidates with what halo refine prepared")
@@ -63,6 +69,7 @@ void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->capture_default_str();
   sub->add_option("--candidates", command->candidates,
                   "How many of the nearest refinement re-orders; -k may be as large")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--filter", command->filter, "Only these ids (.npy) may be results");
   sub->add_option(
@@ -112,12 +119,17 @@ void register_eval(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_flag("--exact", command->exact,
                 "Find the true neighbours by exhaustive search (slow on large sets)")
       ->excludes(ground_truth);
-  sub->add_option("-k", command->k, "Recall is that of the first k results")->capture_default_str();
+  sub->add_option("-k", command->k, "Recall is that of the first k results")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   sub->add_option("--ef", command->ef, "Candidates kept while walking the graph")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--candidates", command->candidates, "How many of the nearest are refined")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--limit", command->limit, "Only the first so many queries; 0: all")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
@@ -133,7 +145,8 @@ void register_inspect(CLI::App& app, CommonOptions& common, Command& chosen) {
   auto command = std::make_shared<InspectCommand>();
   CLI::App* sub = app.add_subcommand("inspect", "Show what an index, a layer or a node holds");
   sub->add_option("--index", command->index, "The index file")->required();
-  sub->add_option("--layer", command->layer, "One layer: 0 holds every vector");
+  sub->add_option("--layer", command->layer, "One layer: 0 holds every vector")
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--node", command->node,
                   "The vector of this id: its neighbours in the layer, and whom it attends to");
   add_common_options(*sub, common);

@@ -84,10 +84,12 @@ class Checker {
     const bool own = starts_with(include.target, "halo/");
     if (own && !include.quoted) say("<" + include.target + "> is halo's own: quote it");
     if (!own && include.quoted) {
-      // Test helpers are reached from tests/, a bench's from bench/.
+      // Helpers of tests are reached from tests/ or lie beside them; a bench's likewise.
       const std::string root = first_folder(path_);
+      const std::string beside = path_.substr(0, path_.rfind('/') + 1) + include.target;
       const bool helper =
-          (root == "tests" || root == "bench") && tree_.count(root + "/" + include.target) != 0;
+          (root == "tests" || root == "bench") &&
+          (tree_.count(root + "/" + include.target) != 0 || tree_.count(beside) != 0);
       if (!helper) say("\"" + include.target + "\" is not spelled \"halo/<room>/<file>\"");
     }
     if (own && tree_.count(include.target.substr(5)) == 0) {

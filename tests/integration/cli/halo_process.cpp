@@ -29,6 +29,12 @@ void redirect(int descriptor, const std::string& path) {
     const rlimit limit{file_size_limit, file_size_limit};
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(126);
   }
+  // Until halo listens for them, signals wait: a test may send one at any time.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) _exit(126);
   execv(arguments[0], arguments);
   _exit(127);
 }

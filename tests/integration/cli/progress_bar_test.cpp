@@ -73,6 +73,13 @@ TEST(ProgressBarTest, AStoppedStageSaysHowFarItCame) {
       << clocked.out.str();
 }
 
+TEST(ProgressBarTest, AStageThatWasRefusedSaysNothing) {
+  Clocked clocked(false);
+  clocked.bar.start("searching", 1000);
+  clocked.bar.finish();
+  EXPECT_EQ(clocked.out.str(), "");
+}
+
 TEST(ProgressBarTest, AStageOfNothingAndOneOfUnknownLengthAreFine) {
   Clocked clocked(false);
   clocked.bar.start("reading", 0);

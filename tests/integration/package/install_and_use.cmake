@@ -1,4 +1,6 @@
 # Fails where the install is incomplete, leaks private headers, or cannot be built against.
+cmake_minimum_required(VERSION 3.25)
+
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result EQUAL 0)
