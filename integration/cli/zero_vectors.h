@@ -14,7 +14,7 @@
 namespace halo::cli {
 
 /// "auto" leaves out up to one row in this many, and refuses the file above that.
-inline constexpr std::size_t kZeroVectorShare = 200;
+inline constexpr std::size_t kZeroVectorShare = 500;
 
 struct ZeroVectors {
   std::vector<std::size_t> rows;  ///< left out, ascending

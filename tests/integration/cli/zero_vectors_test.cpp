@@ -9,10 +9,10 @@ namespace {
 
 using Rows = std::vector<std::size_t>;
 
-// 400 rows of ones, those named zero.
+// 1000 rows of ones, those named zero.
 Matrix ones_but(const Rows& zero) {
-  Matrix x(400, 3);
-  for (std::size_t i = 0; i < 400; ++i) {
+  Matrix x(1000, 3);
+  for (std::size_t i = 0; i < 1000; ++i) {
     for (std::size_t d = 0; d < 3; ++d) x.row(i)[d] = static_cast<float>(i + 1);
   }
   for (const std::size_t i : zero) std::fill_n(x.row(i), 3, 0.0F);
@@ -23,9 +23,9 @@ TEST(ZeroVectors, AFewAreLeftOutAndTheOthersKeepTheirRowNumbers) {
   Matrix x = ones_but({0, 57});
   std::vector<Id> ids;
   EXPECT_EQ(leave_out_zero_vectors(x, ids, "auto").rows, (Rows{0, 57}));
-  ASSERT_EQ(x.rows(), 398U);
-  ASSERT_EQ(ids.size(), 398U);
-  for (std::size_t i = 0; i < 398; ++i) EXPECT_EQ(x.row(i)[1], static_cast<float>(ids[i] + 1));
+  ASSERT_EQ(x.rows(), 998U);
+  ASSERT_EQ(ids.size(), 998U);
+  for (std::size_t i = 0; i < 998; ++i) EXPECT_EQ(x.row(i)[1], static_cast<float>(ids[i] + 1));
   EXPECT_EQ(ids[0], 1);
   EXPECT_EQ(ids[56], 58);
 }
@@ -33,7 +33,7 @@ TEST(ZeroVectors, AFewAreLeftOutAndTheOthersKeepTheirRowNumbers) {
 TEST(ZeroVectors, GivenIdsFollowTheirVectors) {
   Matrix x = ones_but({3});
   std::vector<Id> ids;
-  for (Id i = 0; i < 400; ++i) ids.push_back(1000 + i);
+  for (Id i = 0; i < 1000; ++i) ids.push_back(1000 + i);
   leave_out_zero_vectors(x, ids, "skip");
   EXPECT_EQ(ids[3], 1004);
   EXPECT_EQ(x.row(3)[0], 5.0F);
@@ -45,14 +45,14 @@ TEST(ZeroVectors, ManyAreRefusedUnlessSkippingIsAskedFor) {
     std::vector<Id> ids;
     test::expect_error(ErrorCode::kZeroVector, text,
                        [&] { leave_out_zero_vectors(x, ids, policy); });
-    EXPECT_EQ(x.rows(), 400U);
+    EXPECT_EQ(x.rows(), 1000U);
     EXPECT_TRUE(ids.empty());
   };
-  refused({9, 10, 11}, "auto", "3 of 400");
+  refused({9, 10, 11}, "auto", "3 of 1000");
   refused({9}, "refuse", "row 9");
-  Rows all(400);
-  for (std::size_t i = 0; i < 400; ++i) all[i] = i;
-  refused(all, "skip", "400 of 400");
+  Rows all(1000);
+  for (std::size_t i = 0; i < 1000; ++i) all[i] = i;
+  refused(all, "skip", "1000 of 1000");
   Matrix x = ones_but({9, 10, 11});
   std::vector<Id> ids;
   EXPECT_EQ(leave_out_zero_vectors(x, ids, "skip").rows.size(), 3U);
@@ -62,7 +62,7 @@ TEST(ZeroVectors, NothingChangesWhereThereAreNone) {
   Matrix x = ones_but({});
   std::vector<Id> ids;
   EXPECT_TRUE(leave_out_zero_vectors(x, ids, "refuse").rows.empty());
-  EXPECT_EQ(x.rows(), 400U);
+  EXPECT_EQ(x.rows(), 1000U);
   EXPECT_TRUE(ids.empty());
 }
 
