@@ -243,6 +243,25 @@ HWY_INLINE float Softmax(float* x, std::size_t count, float scale) {
   return kWantLse ? hn::GetLane(shift) + std::log(sum) : 0.0F;
 }
 
+// The gradients by score, scale p (slope - sum p slope), in place of the gradients by probability.
+// p is 0 behind `count`.
+HWY_INLINE void ScoreSlopes(const float* p, float* slopes, std::size_t count, float scale) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const std::size_t whole = (count + lanes - 1) / lanes * lanes;
+  std::fill(slopes + count, slopes + whole, 0.0F);
+  auto sum = hn::Zero(tag);
+  for (std::size_t e = 0; e < whole; e += lanes) {
+    sum = hn::MulAdd(hn::LoadU(tag, p + e), hn::LoadU(tag, slopes + e), sum);
+  }
+  const auto mean = hn::SumOfLanes(tag, sum);
+  const auto by = hn::Set(tag, scale);
+  for (std::size_t e = 0; e < whole; e += lanes) {
+    const auto slope = hn::Sub(hn::LoadU(tag, slopes + e), mean);
+    hn::StoreU(hn::Mul(hn::Mul(by, hn::LoadU(tag, p + e)), slope), tag, slopes + e);
+  }
+}
+
 template <class T>
 HWY_INLINE void PrefetchRows(const Rows<T>& rows, const std::uint32_t* columns, std::size_t count,
                              std::size_t values) {
@@ -333,10 +352,8 @@ void RowGradients(D tag, const BackwardRows& b, std::size_t begin, std::size_t e
       Dots(tag, b.q.row(i) + h * d, b.k, h * d, columns.data(), count, d, p);
       Softmax<false>(p, count, scale);
       Dots(tag, b.d_out.row(i) + h * dv, b.v, h * dv, columns.data(), count, dv, slopes);
-      float mean = 0.0F;
-      for (std::size_t e = 0; e < count; ++e) mean += p[e] * slopes[e];
+      ScoreSlopes(p, slopes, count, scale);
       for (std::size_t e = 0; e < count; ++e) {
-        slopes[e] = scale * p[e] * (slopes[e] - mean);
         edge_weights[e * 2 * heads + h] = p[e];
         edge_weights[e * 2 * heads + heads + h] = slopes[e];
       }
@@ -362,7 +379,6 @@ void ColumnGradients(D tag, const BackwardColumns& b, std::size_t begin, std::si
     const std::uint64_t first = b.offsets[j];
     const std::size_t count = b.offsets[j + 1] - first;
     const std::uint32_t* rows = b.rows + first;
-    PrefetchRows(b.q, rows, std::min(count, kMaxAhead), heads * d);
     PrefetchRows(b.d_out, rows, std::min(count, kMaxAhead), heads * dv);
     for (std::size_t e = 0; e < count; ++e) {
       const float* edge = b.edge_weights + b.edges[first + e] * 2 * heads;
@@ -371,15 +387,18 @@ void ColumnGradients(D tag, const BackwardColumns& b, std::size_t begin, std::si
         scratch.slopes[h * scratch.stride + e] = edge[heads + h];
       }
     }
-    if (j + 1 < end) {
-      const std::uint64_t behind = b.offsets[j + 2];
-      for (std::uint64_t e = b.offsets[j + 1]; e < behind; ++e) {
-        hwy::Prefetch(b.edge_weights + b.edges[e] * 2 * heads);
-      }
-    }
     for (std::size_t h = 0; h < heads; ++h) {
       Mix(tag, scratch.slopes + h * scratch.stride, b.q, h * d, rows, count, d,
           b.d_k.row(j) + h * d);
+    }
+    if (j + 1 < end) {
+      const std::size_t next = b.offsets[j + 2] - b.offsets[j + 1];
+      PrefetchRows(b.q, rows + count, std::min(next, kMaxAhead), heads * d);
+      for (std::size_t e = 0; e < std::min(next, kMaxAhead); ++e) {
+        hwy::Prefetch(b.edge_weights + b.edges[first + count + e] * 2 * heads);
+      }
+    }
+    for (std::size_t h = 0; h < heads; ++h) {
       Mix(tag, scratch.weights + h * scratch.stride, b.d_out, h * dv, rows, count, dv,
           b.d_v.row(j) + h * dv);
     }
