@@ -518,15 +518,16 @@ TransposedEdges transposed_edges(const CsrView& mask) {
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, const Executor& executor) {
+                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const Executor& executor) {
   const Shape shape = shape_of(options, q.cols, v.cols);
   assert(k.cols == q.cols && mask.rows() == q.rows && mask.num_columns == k.rows);
   assert(v.rows == k.rows && d_out.rows == q.rows && d_out.cols == v.cols);
   assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
-  Matrix edge_weights(mask.entries(), 2 * shape.heads);
-  const graph_detail::BackwardRows by_row{shape,       rows_of(q),         rows_of(k),
-                                          rows_of(v),  rows_of(d_out),     mask,
-                                          gradients.q, edge_weights.data()};
+  workspace.resize(std::max(workspace.size(), mask.entries() * 2 * shape.heads));
+  const graph_detail::BackwardRows by_row{shape,       rows_of(q),      rows_of(k),
+                                          rows_of(v),  rows_of(d_out),  mask,
+                                          gradients.q, workspace.data()};
   for_each_block(q.rows, longest(mask.row_offsets), shape.heads, executor,
                  [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                    HWY_DYNAMIC_DISPATCH(BackwardRowsFloat)(by_row, begin, end, scratch);
@@ -539,7 +540,7 @@ void graph_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
                                                 edges.rows.data(),
                                                 gradients.k,
                                                 gradients.v,
-                                                edge_weights.data()};
+                                                workspace.data()};
   for_each_block(k.rows, longest(edges.offsets), shape.heads, executor,
                  [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                    HWY_DYNAMIC_DISPATCH(BackwardColumnsFloat)(by_column, begin, end, scratch);

@@ -53,11 +53,13 @@ struct GraphGradients {
 };
 
 /// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed. `edges`
-/// is transposed_edges(mask), kept by the caller across steps. O(entries heads (d + dv)), about 2.5
-/// times forward; workspace 2 heads floats an edge.
+/// is transposed_edges(mask); `workspace` grows to 2 heads floats an edge: keep both across steps,
+/// fresh memory costs as much as a fifth of the work. O(entries heads (d + dv)), about 3 times
+/// forward.
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, const Executor& executor);
+                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const Executor& executor);
 
 }  // namespace halo::kernels

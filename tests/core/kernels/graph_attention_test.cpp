@@ -88,8 +88,10 @@ void expect_right(const Case& c, const char* isa) {
   const TransposedEdges edges = transposed_edges(mask);
   Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
   Matrix d_q4(c.n, c.heads * c.d), d_k4(c.m, c.heads * c.d), d_v4(c.m, c.heads * c.dv);
-  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q, d_k, d_v}, one);
-  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q4, d_k4, d_v4}, four);
+  std::vector<float> workspace;
+  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q, d_k, d_v}, workspace, one);
+  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q4, d_k4, d_v4}, workspace,
+                           four);
   expect_same_bytes(d_q, d_q4, isa);
   expect_same_bytes(d_k, d_k4, isa);
   expect_same_bytes(d_v, d_v4, isa);
