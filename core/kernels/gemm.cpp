@@ -1,52 +1,348 @@
 #include "halo/core/kernels/gemm.h"
 
-#include <Eigen/Core>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "halo/core/kernels/gemm.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h must come first.
+#include <hwy/highway.h>
+
+#include <algorithm>
 #include <cassert>
+#include <cstring>
+
+#include "halo/core/kernels/simd-inl.h"
+
+#ifndef HALO_CORE_KERNELS_GEMM_ONCE
+#define HALO_CORE_KERNELS_GEMM_ONCE
+namespace halo::kernels::gemm_detail {
+
+// Depth of a block: a panel of b (16 KB on AVX2) stays in the first-level cache while a block of a
+// (about 100 to 230 KB) stays in the second.
+constexpr std::size_t kDepth = 256;
+// Columns of b packed at once by a product that packs for itself: 1 MB.
+constexpr std::size_t kColumns = 1024;
+// Row panels in a block of a; the unit of parallel work.
+constexpr std::size_t kPanelsPerBlock = 16;
+
+// How an operand is read: element (i, j) of a matrix or of its transpose.
+struct Operand {
+  const float* data;
+  std::size_t stride;
+  bool transposed;
+};
+
+struct Shape {
+  std::size_t rows_at_once, columns_at_once;
+};
+
+// out[rows, columns] (+)= packed a x b.
+struct Block {
+  std::size_t rows, columns, depth;
+  const float* a;  // panels of rows_at_once rows, [depth][rows_at_once] each
+  const float* b;  // row p of panel j starts at b + j * b_panel + p * b_row
+  std::size_t b_panel, b_row;
+  bool add;
+};
+
+}  // namespace halo::kernels::gemm_detail
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace halo::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using gemm_detail::Block;
+using gemm_detail::Operand;
+using gemm_detail::Shape;
+
+// 2 x 14 accumulators fill the 32 registers of AVX-512, 2 x 6 the 16 of everything before.
+constexpr std::size_t kRows = HWY_TARGET <= HWY_AVX3 ? 14 : 6;
+constexpr std::size_t kVecs = 2;
+using Tag = hn::ScalableTag<float>;
+
+void TileShape(Shape* shape) { *shape = {kRows, kVecs * hn::Lanes(Tag())}; }
+
+// Lays `count` <= width columns of b, from (row, column), out as [depth][width], zeros behind.
+void PackColumns(const Operand& b, std::size_t row, std::size_t column, std::size_t depth,
+                 std::size_t count, std::size_t width, float* HWY_RESTRICT out) {
+  if (b.transposed) {
+    const float* from = b.data + column * b.stride + row;
+    if (count < width) std::fill_n(out, depth * width, 0.0F);
+    // A few rows of the output at a time, so that its lines are written whole.
+    for (std::size_t p = 0; p < depth; p += 16) {
+      const std::size_t end = std::min(depth, p + 16);
+      for (std::size_t j = 0; j < count; ++j) {
+        const float* HWY_RESTRICT line = from + j * b.stride;
+        for (std::size_t q = p; q < end; ++q) out[q * width + j] = line[q];
+      }
+    }
+    return;
+  }
+  for (std::size_t p = 0; p < depth; ++p, out += width) {
+    std::memcpy(out, b.data + (row + p) * b.stride + column, count * sizeof(float));
+    if (count < width) std::fill_n(out + count, width - count, 0.0F);
+  }
+}
+
+template <bool kWhole>
+HWY_INLINE void Tile(const Block& block, const float* a, const float* b, float* out,
+                     std::size_t stride, std::size_t rows, std::size_t columns) {
+  const Tag tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  HWY_ALIGN float edge[kWhole ? 1 : kRows * kVecs * HWY_MAX_BYTES / sizeof(float)];
+  simd::tile_product<kRows, kVecs, false>(
+      tag, block.depth, a, kRows, b, block.b_row, [&](const auto& acc) HWY_ATTR {
+        HALO_UNROLL
+        for (std::size_t r = 0; r < kRows; ++r) {
+          HALO_UNROLL
+          for (std::size_t v = 0; v < kVecs; ++v) {
+            if constexpr (kWhole) {
+              float* to = out + r * stride + v * lanes;
+              hn::StoreU(block.add ? hn::Add(hn::LoadU(tag, to), acc[r][v]) : acc[r][v], tag, to);
+            } else {
+              hn::Store(acc[r][v], tag, edge + (r * kVecs + v) * lanes);
+            }
+          }
+        }
+      });
+  if constexpr (!kWhole) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t j = 0; j < columns; ++j) {
+        const float sum = edge[r * kVecs * lanes + j];
+        float& to = out[r * stride + j];
+        to = block.add ? to + sum : sum;
+      }
+    }
+  }
+}
+
+void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
+  const std::size_t width = kVecs * hn::Lanes(Tag());
+  for (std::size_t j = 0; j < block.columns; j += width) {
+    const float* b = block.b + j / width * block.b_panel;
+    const std::size_t columns = std::min(width, block.columns - j);
+    for (std::size_t i = 0; i < block.rows; i += kRows) {
+      const float* a = block.a + i * block.depth;
+      const std::size_t rows = std::min(kRows, block.rows - i);
+      if (rows == kRows && columns == width) {
+        Tile<true>(block, a, b, out + i * stride + j, stride, rows, columns);
+      } else {
+        Tile<false>(block, a, b, out + i * stride + j, stride, rows, columns);
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace halo::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "halo/core/kernels/distance.h"
 
 namespace halo::kernels {
+
+HWY_EXPORT(TileShape);
+HWY_EXPORT(PackColumns);
+HWY_EXPORT(MultiplyBlock);
+
 namespace {
 
-using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using ConstMap = Eigen::Map<const RowMajor, 0, Eigen::OuterStride<>>;
-using Map = Eigen::Map<RowMajor, 0, Eigen::OuterStride<>>;
+using gemm_detail::Block;
+using gemm_detail::kColumns;
+using gemm_detail::kDepth;
+using gemm_detail::Operand;
+using gemm_detail::Shape;
 
-ConstMap map(const MatrixView& m) {
-  return {m.data, static_cast<Eigen::Index>(m.rows), static_cast<Eigen::Index>(m.cols),
-          Eigen::OuterStride<>(static_cast<Eigen::Index>(m.stride))};
-}
-Map map(const MatrixSpan& m) {
-  return {m.data, static_cast<Eigen::Index>(m.rows), static_cast<Eigen::Index>(m.cols),
-          Eigen::OuterStride<>(static_cast<Eigen::Index>(m.stride))};
+Shape tile_shape() {
+  Shape shape{};
+  HWY_DYNAMIC_DISPATCH(TileShape)(&shape);
+  return shape;
 }
 
-constexpr std::size_t kRowBlock = 256;
+std::size_t round_up(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+// Panels of `width` columns of b's rows [row, row + depth), columns [column, column + count).
+void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_t column,
+                std::size_t count, std::size_t width, float* out, const Executor* executor) {
+  const auto kernel = HWY_DYNAMIC_DISPATCH(PackColumns);
+  const auto panels = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t j = begin * width; j < std::min(count, end * width); j += width) {
+      kernel(b, row, column + j, depth, std::min(width, count - j), width, out + j * depth);
+    }
+  };
+  const std::size_t n = (count + width - 1) / width;
+  if (executor != nullptr) {
+    executor->parallel_for(n, 8, panels);
+  } else {
+    panels(0, n);
+  }
+}
+
+// Runs body(begin, end, scratch) over the row blocks of out, `scratch` holding one block of a.
+template <class Body>
+void for_each_row_block(std::size_t rows, std::size_t depth, const Shape& shape,
+                        const Executor& executor, const Body& body) {
+  const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
+  const std::size_t workers = std::min(executor.threads(), (rows + grain - 1) / grain);
+  const std::size_t block_rows = round_up(std::min(rows, grain), shape.rows_at_once);
+  Matrix scratch =
+      Matrix::padded(workers == 1 ? 1 : executor.threads(), block_rows * std::min(depth, kDepth));
+  executor.parallel_for_workers(rows, grain,
+                                [&](std::size_t worker, std::size_t begin, std::size_t end) {
+                                  body(begin, end, scratch.row(worker));
+                                });
+}
+
+// One row block of out (+)= rows of a, depth [p, p + depth), times packed b.
+void multiply(const Operand& a, std::size_t begin, std::size_t end, std::size_t p, Block block,
+              const Shape& shape, float* scratch, const MatrixSpan& out, std::size_t column) {
+  // Rows of a are the columns of its transpose.
+  const Operand flipped{a.data, a.stride, !a.transposed};
+  pack_block(flipped, p, block.depth, begin, end - begin, shape.rows_at_once, scratch, nullptr);
+  block.rows = end - begin;
+  block.a = scratch;
+  HWY_DYNAMIC_DISPATCH(MultiplyBlock)(block, out.row(begin) + column, out.stride);
+}
+
+void zero(const MatrixSpan& out) {
+  for (std::size_t i = 0; i < out.rows; ++i) std::fill_n(out.row(i), out.cols, 0.0F);
+}
+
+// Few rows: packing b would cost as much as the product, so its rows are read where they are.
+void multiply_unpacked(const Operand& a, const MatrixView& b, const MatrixSpan& out,
+                       const Executor& executor) {
+  const Shape shape = tile_shape();
+  const std::size_t width = shape.columns_at_once;
+  const std::size_t m = round_up(out.rows, shape.rows_at_once);
+  Matrix rows = Matrix::padded(1, m * b.rows);
+  const Operand flipped{a.data, a.stride, !a.transposed};
+  for (std::size_t p = 0; p < b.rows; p += kDepth) {
+    pack_block(flipped, p, std::min(kDepth, b.rows - p), 0, out.rows, shape.rows_at_once,
+               rows.row(0) + p * m, nullptr);
+  }
+  executor.parallel_for(
+      out.cols, round_up(kColumns, width), [&](std::size_t begin, std::size_t end) {
+        Matrix tail;
+        for (std::size_t p = 0; p < b.rows; p += kDepth) {
+          const std::size_t depth = std::min(kDepth, b.rows - p);
+          Block block{out.rows,
+                      (end - begin) / width * width,
+                      depth,
+                      rows.row(0) + p * m,
+                      b.row(p) + begin,
+                      width,
+                      b.stride,
+                      p != 0};
+          HWY_DYNAMIC_DISPATCH(MultiplyBlock)(block, out.data + begin, out.stride);
+          const std::size_t left = (end - begin) % width, column = end - left;
+          if (left == 0) continue;
+          if (tail.empty()) tail = Matrix(kDepth, width);
+          pack_block({b.data, b.stride, false}, p, depth, column, left, width, tail.data(),
+                     nullptr);
+          block.columns = left;
+          block.b = tail.data();
+          block.b_row = width;
+          HWY_DYNAMIC_DISPATCH(MultiplyBlock)(block, out.data + column, out.stride);
+        }
+      });
+}
+
+void product(const Operand& a, const Operand& b, std::size_t k, const MatrixSpan& out,
+             const Executor& executor) {
+  if (out.rows == 0 || out.cols == 0) return;
+  if (k == 0) return zero(out);
+  const Shape shape = tile_shape();
+  const std::size_t width = shape.columns_at_once;
+  if (!b.transposed && out.rows <= 4 * shape.rows_at_once) {
+    return multiply_unpacked(a, {b.data, k, out.cols, b.stride}, out, executor);
+  }
+  const std::size_t columns_at_once = round_up(kColumns, width);
+  Matrix packed(1, round_up(std::min(out.cols, columns_at_once), width) * std::min(k, kDepth));
+  for (std::size_t j = 0; j < out.cols; j += columns_at_once) {
+    const std::size_t columns = std::min(columns_at_once, out.cols - j);
+    for (std::size_t p = 0; p < k; p += kDepth) {
+      const std::size_t depth = std::min(kDepth, k - p);
+      pack_block(b, p, depth, j, columns, width, packed.data(), &executor);
+      for_each_row_block(out.rows, depth, shape, executor,
+                         [&](std::size_t begin, std::size_t end, float* scratch) {
+                           const Block block{0,       columns,       depth,
+                                             nullptr, packed.data(), width * depth,
+                                             width,   p != 0};
+                           multiply(a, begin, end, p, block, shape, scratch, out, j);
+                         });
+    }
+  }
+}
 
 }  // namespace
 
 void gemm(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
           const Executor& executor) {
   assert(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols);
-  executor.parallel_for(out.rows, kRowBlock, [&](std::size_t begin, std::size_t end) {
-    map(out.sub_rows(begin, end - begin)).noalias() = map(a.sub_rows(begin, end - begin)) * map(b);
-  });
+  product({a.data, a.stride, false}, {b.data, b.stride, false}, a.cols, out, executor);
 }
 
 void gemm_nt(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
              const Executor& executor) {
   assert(a.cols == b.cols && out.rows == a.rows && out.cols == b.rows);
-  executor.parallel_for(out.rows, kRowBlock, [&](std::size_t begin, std::size_t end) {
-    map(out.sub_rows(begin, end - begin)).noalias() =
-        map(a.sub_rows(begin, end - begin)) * map(b).transpose();
-  });
+  if (a.rows <= 2) {  // packing b would cost more than the product
+    const PairFn dot_of = dot_kernel();
+    executor.parallel_for(b.rows, 256, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = 0; i < a.rows; ++i) {
+        for (std::size_t j = begin; j < end; ++j)
+          out.row(i)[j] = dot_of(a.row(i), b.row(j), a.cols);
+      }
+    });
+    return;
+  }
+  product({a.data, a.stride, false}, {b.data, b.stride, true}, a.cols, out, executor);
 }
 
 void gemm_tn(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
              const Executor& executor) {
   assert(a.rows == b.rows && out.rows == a.cols && out.cols == b.cols);
-  executor.parallel_for(out.rows, kRowBlock, [&](std::size_t begin, std::size_t end) {
-    map(out.sub_rows(begin, end - begin)).noalias() =
-        map(a.sub_cols(begin, end - begin)).transpose() * map(b);
-  });
+  product({a.data, a.stride, true}, {b.data, b.stride, false}, a.rows, out, executor);
+}
+
+PackedMatrix PackedMatrix::make(const MatrixView& b, bool transposed) {
+  PackedMatrix packed;
+  packed.rows_ = transposed ? b.cols : b.rows;
+  packed.cols_ = transposed ? b.rows : b.cols;
+  packed.panel_ = tile_shape().columns_at_once;
+  const std::size_t columns = round_up(packed.cols_, packed.panel_);
+  packed.blocks_ = Matrix(1, columns * packed.rows_);
+  for (std::size_t p = 0; p < packed.rows_; p += kDepth) {
+    pack_block({b.data, b.stride, transposed}, p, std::min(kDepth, packed.rows_ - p), 0,
+               packed.cols_, packed.panel_, packed.blocks_.data() + p * columns, nullptr);
+  }
+  return packed;
+}
+
+PackedMatrix pack(const MatrixView& b) { return PackedMatrix::make(b, false); }
+PackedMatrix pack_transposed(const MatrixView& b) { return PackedMatrix::make(b, true); }
+
+void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
+          const Executor& executor) {
+  assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());
+  if (out.rows == 0 || out.cols == 0) return;
+  if (a.cols == 0) return zero(out);
+  const Shape shape = tile_shape();
+  assert(b.panel_ == shape.columns_at_once);
+  const std::size_t columns = round_up(out.cols, b.panel_);
+  for_each_row_block(
+      out.rows, a.cols, shape, executor, [&](std::size_t begin, std::size_t end, float* scratch) {
+        for (std::size_t p = 0; p < a.cols; p += kDepth) {
+          const std::size_t depth = std::min(kDepth, a.cols - p);
+          const Block block{
+              0,        out.cols, depth, nullptr, b.blocks_.data() + p * columns, b.panel_ * depth,
+              b.panel_, p != 0};
+          multiply({a.data, a.stride, false}, begin, end, p, block, shape, scratch, out, 0);
+        }
+      });
 }
 
 }  // namespace halo::kernels
+#endif  // HWY_ONCE

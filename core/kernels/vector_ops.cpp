@@ -133,17 +133,5 @@ float normalise(float* x, std::size_t d) {
   return norm;
 }
 
-void softmax(float* x, std::size_t d) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (std::size_t i = 0; i < d; ++i) largest = std::max(largest, x[i]);
-  if (largest == -std::numeric_limits<float>::infinity()) {
-    std::fill_n(x, d, 0.0F);
-    return;
-  }
-  float sum = 0.0F;
-  for (std::size_t i = 0; i < d; ++i) sum += x[i] = std::exp(x[i] - largest);
-  scale(1.0F / sum, x, d);
-}
-
 }  // namespace halo::kernels
 #endif  // HWY_ONCE

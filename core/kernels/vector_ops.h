@@ -22,7 +22,7 @@ void scale(float alpha, float* x, std::size_t d);
 /// is not a normal float (zero, or too small to divide by).
 float normalise(float* x, std::size_t d);
 /// In place: x_i <- exp(x_i - max x) / sum_j exp(x_j - max x). Accepts -inf entries; all of them
-/// -inf, or d = 0, gives zeros, never NaN.
+/// -inf, or d = 0, gives zeros, never NaN. Defined in softmax.cpp.
 void softmax(float* x, std::size_t d);
 /// True where none of the d floats is NaN or infinite.
 bool all_finite(const float* x, std::size_t d);

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "core/kernels/every_isa.h"
 #include "halo/core/executor.h"
+#include "halo/core/kernels/gemm_reference.h"
 #include "support/test_support.h"
 
 namespace halo::kernels {
@@ -42,28 +45,114 @@ Matrix product(Form form, const MatrixView& a, const MatrixView& b, std::size_t 
   return out;
 }
 
-TEST(Gemm, AllFormsAgreeWithDoubleAndWithAnyNumberOfThreads) {
-  const Executor one(1), two(2);
-  struct Shape {
-    std::size_t m, k, n;
-  };
-  for (const Shape s :
-       {Shape{0, 3, 2}, {1, 1, 1}, {3, 0, 2}, {5, 7, 3}, {300, 33, 17}, {513, 64, 65}}) {
-    for (const Form form : {Form::kPlain, Form::kTransposedB, Form::kTransposedA}) {
-      const Matrix a = form == Form::kTransposedA ? test::random_matrix(s.k, s.m, 1)
-                                                  : test::random_matrix(s.m, s.k, 1);
-      const Matrix b = form == Form::kTransposedB ? test::random_matrix(s.n, s.k, 2)
-                                                  : test::random_matrix(s.k, s.n, 2);
-      const Matrix out = product(form, a, b, s.m, s.n, one);
-      const Matrix again = product(form, a, b, s.m, s.n, two);
-      for (std::size_t i = 0; i < s.m; ++i) {
-        EXPECT_EQ(std::memcmp(out.row(i), again.row(i), s.n * sizeof(float)), 0);
-        for (std::size_t j = 0; j < s.n; ++j) {
-          ASSERT_NEAR(out.row(i)[j], entry(form, a, b, i, j), 1e-4 * (1 + std::sqrt(double(s.k))));
-        }
+struct Shape {
+  std::size_t m, k, n;
+};
+
+void expect_right(Form form, const Shape& s, const Executor& one, const Executor& four,
+                  const char* isa) {
+  const Matrix a = form == Form::kTransposedA ? test::random_matrix(s.k, s.m, 1)
+                                              : test::random_matrix(s.m, s.k, 1);
+  const Matrix b = form == Form::kTransposedB ? test::random_matrix(s.n, s.k, 2)
+                                              : test::random_matrix(s.k, s.n, 2);
+  const Matrix out = product(form, a, b, s.m, s.n, one);
+  const Matrix again = product(form, a, b, s.m, s.n, four);
+  const double bound = 1e-6 * (1 + std::sqrt(double(s.k)) * 3);
+  for (std::size_t i = 0; i < s.m; ++i) {
+    ASSERT_EQ(std::memcmp(out.row(i), again.row(i), s.n * sizeof(float)), 0) << isa;
+    for (std::size_t j = 0; j < s.n; ++j) {
+      ASSERT_NEAR(out.row(i)[j], entry(form, a, b, i, j), bound)
+          << isa << " " << s.m << "x" << s.k << "x" << s.n;
+    }
+  }
+}
+
+TEST(Gemm, AllFormsAgreeWithDoubleAndWithAnyNumberOfThreadsOnEveryIsa) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const Shape s : {Shape{0, 3, 2},
+                          {1, 1, 1},
+                          {3, 0, 2},
+                          {2, 40, 33},
+                          {5, 7, 3},
+                          {3, 300, 70},
+                          {61, 257, 65},
+                          {97, 33, 17},
+                          {300, 20, 31}}) {
+      for (const Form form : {Form::kPlain, Form::kTransposedB, Form::kTransposedA}) {
+        expect_right(form, s, one, four, isa);
+      }
+    }
+  });
+  for (const Form form : {Form::kPlain, Form::kTransposedB, Form::kTransposedA}) {
+    expect_right(form, {70, 600, 1100}, one, four, "the best isa");  // several blocks each way
+  }
+}
+
+TEST(Gemm, PackedWeightsGiveTheBytesOfThePlainProduct) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const Shape s :
+         {Shape{0, 3, 2}, {3, 0, 2}, {1, 1, 1}, {5, 300, 33}, {129, 64, 65}, {230, 513, 17}}) {
+      const Matrix a = test::random_matrix(s.m, s.k, 1), b = test::random_matrix(s.k, s.n, 2);
+      Matrix turned(s.n, s.k);
+      for (std::size_t i = 0; i < s.n; ++i) {
+        for (std::size_t j = 0; j < s.k; ++j) turned.row(i)[j] = b.row(j)[i];
+      }
+      const PackedMatrix packed = pack(b), packed_turned = pack_transposed(turned);
+      EXPECT_EQ(packed.rows(), s.k);
+      EXPECT_EQ(packed.cols(), s.n);
+      Matrix expected(s.m, s.n), out(s.m, s.n), out_four(s.m, s.n), out_turned(s.m, s.n);
+      gemm(a, b, expected, one);
+      gemm(a, packed, out, one);
+      gemm(a, packed, out_four, four);
+      gemm(a, packed_turned, out_turned, one);
+      const std::size_t bytes = s.m * s.n * sizeof(float);
+      EXPECT_EQ(std::memcmp(out.data(), expected.data(), bytes), 0) << isa;
+      EXPECT_EQ(std::memcmp(out_four.data(), expected.data(), bytes), 0) << isa;
+      EXPECT_EQ(std::memcmp(out_turned.data(), expected.data(), bytes), 0) << isa;
+    }
+  });
+}
+
+TEST(Gemm, ReadsAndWritesInsideStridedMatricesOnly) {
+  const Executor one(1);
+  Matrix a = test::random_matrix(20, 40, 1), b = test::random_matrix(40, 50, 2);
+  Matrix out(30, 60);
+  for (std::size_t i = 0; i < 30; ++i) std::fill_n(out.row(i), 60, 7.0F);
+  gemm(a.view().sub_cols(3, 30), b.view().sub_rows(5, 30).sub_cols(1, 37),
+       out.span().sub_rows(2, 20).sub_cols(4, 37), one);
+  for (std::size_t i = 0; i < 30; ++i) {
+    for (std::size_t j = 0; j < 60; ++j) {
+      if (i >= 2 && i < 22 && j >= 4 && j < 41) {
+        EXPECT_NEAR(out.row(i)[j],
+                    entry(Form::kPlain, a.view().sub_cols(3, 30),
+                          b.view().sub_rows(5, 30).sub_cols(1, 37), i - 2, j - 4),
+                    1e-4);
+      } else {
+        EXPECT_EQ(out.row(i)[j], 7.0F);
       }
     }
   }
+}
+
+TEST(Gemm, TheEigenTwinsAgree) {
+  const Executor one(1);
+  const Matrix a = test::random_matrix(70, 50, 1), b = test::random_matrix(50, 45, 2);
+  const Matrix c = test::random_matrix(45, 50, 3), d = test::random_matrix(70, 30, 4);
+  const auto expect_near = [](const Matrix& x, const Matrix& y) {
+    for (std::size_t i = 0; i < x.rows(); ++i) {
+      for (std::size_t j = 0; j < x.cols(); ++j) EXPECT_NEAR(x.row(i)[j], y.row(i)[j], 1e-4);
+    }
+  };
+  Matrix x(70, 45), y(70, 45);
+  gemm(a, b, x, one), reference::gemm(a, b, y);
+  expect_near(x, y);
+  gemm_nt(a, c, x, one), reference::gemm_nt(a, c, y);
+  expect_near(x, y);
+  Matrix z(50, 30), w(50, 30);
+  gemm_tn(a, d, z, one), reference::gemm_tn(a, d, w);
+  expect_near(z, w);
 }
 
 }  // namespace

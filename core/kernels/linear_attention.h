@@ -1,0 +1,41 @@
+// Attention in linear time through positive random features, FAVOR+ (Choromanski et al.:
+// "Rethinking attention with performers", 2021): softmax kernels e^(x.y) are estimated by
+// phi(x) . phi(y) with phi(x)_r = e^(w_r . x - |x|^2 / 2) / sqrt(k), w_r rows of `omega`.
+//
+// Private to halo: not installed. Kernels only assert. Thread-safe; outputs alias nothing. The
+// bytes do not depend on the number of threads. Who draws omega (standard normal, orthogonal in
+// blocks) and scales q and k (by d^(-1/4)) is the caller; sharp attention is estimated badly
+// whatever k is. Plain references in linear_attention_reference.h.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "halo/core/executor.h"
+#include "halo/core/kernels/gemm.h"
+#include "halo/core/matrix_view.h"
+
+namespace halo::kernels {
+
+/// Features without overflow: phi [n, k] = e^(scale w_r . x_i - |scale x_i|^2 / 2 - shift_i) /
+/// sqrt(k), shift_i [n] being the largest exponent of row i, so that a row's largest feature is
+/// 1 / sqrt(k). x is [n, d]; omega_t is pack_transposed(omega), omega [k, d]. O(n k d).
+void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
+                    const MatrixSpan& phi, std::span<float> shift, const Executor& executor);
+
+struct LinearAttentionOptions {
+  float scale = 1.0F;  ///< of q and of k: d^(-1/4) estimates softmax(q . k / sqrt(d))
+  /// Added to every stabilised feature (the largest is 1), so that no denominator vanishes.
+  /// Raising it flattens the attention.
+  float epsilon = 1e-6F;
+};
+
+/// out = D^-1 phi(q) (phi(k)^T v), D the row sums phi(q) (phi(k)^T 1); zeros where there is no key.
+/// Queries are stabilised row by row, keys by their common maximum. q [n, d], k [m, d], v [m, dv],
+/// out [n, dv]; one head. O((n + m) k (d + dv)); workspace 130 k + 130 dv floats a thread and at
+/// most 33 k (dv + 1) in all: nothing n x k.
+void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              const PackedMatrix& omega_t, const LinearAttentionOptions& options,
+                              const MatrixSpan& out, const Executor& executor);
+
+}  // namespace halo::kernels

@@ -1,0 +1,164 @@
+#include "halo/core/kernels/graph_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "core/kernels/every_isa.h"
+#include "halo/core/kernels/attention_reference.h"
+#include "halo/core/random.h"
+#include "support/test_support.h"
+
+namespace halo::kernels {
+namespace {
+
+struct Case {
+  std::size_t n, m, d, dv, heads, edges;
+};
+
+// Rows of 0, 1 and about `edges` keys, and one that sees every key.
+CsrMask some_mask(const Case& c) {
+  Random random(c.n * 31 + c.m);
+  std::vector<std::vector<std::uint32_t>> rows(c.n);
+  for (std::size_t i = 0; i < c.n && c.m > 0; ++i) {
+    const std::size_t count = i % 5 == 3 ? 0 : i % 5 == 4 ? 1 : c.edges;
+    for (std::size_t e = 0; e < count; ++e) {
+      rows[i].push_back(static_cast<std::uint32_t>(random.below(c.m)));
+    }
+  }
+  for (std::size_t j = 0; c.n > 1 && j < c.m; ++j) rows[1].push_back(static_cast<std::uint32_t>(j));
+  return CsrMask::from_rows(std::move(rows), c.m);
+}
+
+// |got - expected| <= bound * the largest expected value (or 1).
+void expect_near(const MatrixView& got, const std::vector<double>& expected, double bound,
+                 const char* what, const char* isa) {
+  double largest = 1;
+  for (const double x : expected) largest = std::max(largest, std::fabs(x));
+  for (std::size_t i = 0; i < got.rows; ++i) {
+    for (std::size_t j = 0; j < got.cols; ++j) {
+      ASSERT_NEAR(got.row(i)[j], expected[i * got.cols + j], bound * largest)
+          << isa << " " << what << " (" << i << ", " << j << ")";
+    }
+  }
+}
+
+void expect_same_bytes(const Matrix& x, const Matrix& y, const char* isa) {
+  ASSERT_EQ(std::memcmp(x.data(), y.data(), x.rows() * x.cols() * sizeof(float)), 0) << isa;
+}
+
+Matrix as_floats(const HalfMatrix& half) {
+  Matrix m(half.rows(), half.cols());
+  for (std::size_t i = 0; i < m.rows(); ++i) {
+    for (std::size_t j = 0; j < m.cols(); ++j) m.row(i)[j] = bf16_to_float(half.row(i)[j]);
+  }
+  return m;
+}
+
+void expect_right(const Case& c, const char* isa) {
+  SCOPED_TRACE(testing::Message() << "n=" << c.n << " m=" << c.m << " d=" << c.d << " dv=" << c.dv
+                                  << " heads=" << c.heads);
+  const Executor one(1), four(4);
+  const HalfMatrix half_k = HalfMatrix::rounded(test::random_matrix(c.m, c.heads * c.d, 2));
+  const HalfMatrix half_v = HalfMatrix::rounded(test::random_matrix(c.m, c.heads * c.dv, 3));
+  // Values that bfloat16 can hold, so that both storages have one expected answer.
+  const Matrix k = as_floats(half_k), v = as_floats(half_v);
+  const Matrix q = test::random_matrix(c.n, c.heads * c.d, 1);
+  const Matrix d_out = test::random_matrix(c.n, c.heads * c.dv, 4);
+  const CsrMask mask = some_mask(c);
+  const GraphAttentionOptions options{.heads = c.heads, .scale = 0.4F};
+
+  Matrix out(c.n, c.heads * c.dv), again(c.n, c.heads * c.dv), half(c.n, c.heads * c.dv);
+  Matrix half_again(c.n, c.heads * c.dv), plain(c.n, c.heads * c.dv);
+  std::vector<float> lse(c.n * c.heads), half_lse(c.n * c.heads);
+  graph_attention_forward(q, k, v, mask, options, out, lse, one);
+  graph_attention_forward(q, k, v, mask, options, again, lse, four);
+  graph_attention_forward(q, k, v, mask, options, plain, {}, one);
+  graph_attention_forward(q, half_k, half_v, mask, options, half, half_lse, one);
+  graph_attention_forward(q, half_k, half_v, mask, options, half_again, half_lse, four);
+  expect_same_bytes(out, again, isa);
+  expect_same_bytes(out, plain, isa);
+  expect_same_bytes(half, half_again, isa);
+
+  const TransposedEdges edges = transposed_edges(mask);
+  Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
+  Matrix d_q4(c.n, c.heads * c.d), d_k4(c.m, c.heads * c.d), d_v4(c.m, c.heads * c.dv);
+  std::vector<float> workspace;
+  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q, d_k, d_v}, workspace, one);
+  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q4, d_k4, d_v4}, workspace,
+                           four);
+  expect_same_bytes(d_q, d_q4, isa);
+  expect_same_bytes(d_k, d_k4, isa);
+  expect_same_bytes(d_v, d_v4, isa);
+
+  const auto allowed = [&](std::size_t i, std::size_t j) { return mask.contains(i, j); };
+  for (std::size_t h = 0; h < c.heads; ++h) {
+    const MatrixView head_q = q.view().sub_cols(h * c.d, c.d);
+    const MatrixView head_k = k.view().sub_cols(h * c.d, c.d);
+    const MatrixView head_v = v.view().sub_cols(h * c.dv, c.dv);
+    const reference::Attention expected =
+        reference::attention(head_q, head_k, head_v, options.scale, allowed);
+    const reference::AttentionGradients slopes = reference::attention_backward(
+        head_q, head_k, head_v, options.scale, allowed, d_out.view().sub_cols(h * c.dv, c.dv));
+    expect_near(out.view().sub_cols(h * c.dv, c.dv), expected.out, 2e-6, "out", isa);
+    expect_near(half.view().sub_cols(h * c.dv, c.dv), expected.out, 2e-6, "bf16 out", isa);
+    expect_near(d_q.view().sub_cols(h * c.d, c.d), slopes.q, 1e-5, "dq", isa);
+    expect_near(d_k.view().sub_cols(h * c.d, c.d), slopes.k, 1e-5, "dk", isa);
+    expect_near(d_v.view().sub_cols(h * c.dv, c.dv), slopes.v, 1e-5, "dv", isa);
+    for (std::size_t i = 0; i < c.n; ++i) {
+      if (mask.row(i).empty()) {
+        EXPECT_EQ(lse[i * c.heads + h], -std::numeric_limits<float>::infinity()) << isa;
+        for (std::size_t x = 0; x < c.dv; ++x) EXPECT_EQ(out.row(i)[h * c.dv + x], 0.0F) << isa;
+      } else {
+        EXPECT_NEAR(lse[i * c.heads + h], expected.lse[i], 1e-5) << isa;
+        EXPECT_NEAR(half_lse[i * c.heads + h], expected.lse[i], 1e-5) << isa;
+      }
+    }
+  }
+}
+
+TEST(GraphAttention, AgreesWithDoubleAtAwkwardSizesOnEveryIsa) {
+  test::on_every_isa([](const char* isa) {
+    for (const Case& c : {Case{0, 0, 8, 8, 1, 3},
+                          {3, 0, 8, 8, 2, 3},
+                          {1, 1, 1, 1, 1, 1},
+                          {9, 40, 3, 5, 3, 6},
+                          {20, 70, 17, 33, 2, 9},
+                          {70, 90, 32, 32, 4, 12},
+                          {150, 150, 8, 8, 5, 4},
+                          {12, 30, 4, 12, 2, 7},
+                          {12, 130, 64, 48, 1, 40},
+                          {5, 60, 32, 40, 2, 40}}) {
+      expect_right(c, isa);
+    }
+  });
+}
+
+TEST(GraphAttention, AnyHeadDimension) {
+  test::on_every_isa([](const char* isa) {
+    for (std::size_t d = 1; d < 40; ++d) expect_right({6, 20, d, 41 - d, 2, 6}, isa);
+  });
+}
+
+TEST(GraphAttention, TransposedEdgesPointBack) {
+  const CsrMask mask = some_mask({40, 30, 1, 1, 1, 5});
+  const TransposedEdges edges = transposed_edges(mask);
+  const CsrMask turned = mask.transposed();
+  ASSERT_TRUE(std::ranges::equal(edges.offsets, turned.row_offsets()));
+  ASSERT_TRUE(std::ranges::equal(edges.rows, turned.columns()));
+  for (std::size_t j = 0; j < 30; ++j) {
+    for (std::uint64_t e = edges.offsets[j]; e < edges.offsets[j + 1]; ++e) {
+      EXPECT_EQ(mask.columns()[edges.edges[e]], j);
+      EXPECT_GE(edges.edges[e], mask.row_offsets()[edges.rows[e]]);
+      EXPECT_LT(edges.edges[e], mask.row_offsets()[edges.rows[e] + 1]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace halo::kernels
