@@ -23,7 +23,12 @@ const std::map<std::string, std::string>& covered_elsewhere() {
   static const std::map<std::string, std::string> kCovered = {
       {"attention/detail/row_kernels.cpp", "tests/attention/head_attention_test.cpp"},
       {"core/matrix.cpp", "tests/core/matrix_view_test.cpp"},
+      {"core/kernels/attention_reference.cpp", "tests/core/kernels/flash_attention_test.cpp"},
       {"core/kernels/distance_reference.cpp", "tests/core/kernels/distance_test.cpp"},
+      {"core/kernels/gemm_reference.cpp", "tests/core/kernels/gemm_test.cpp"},
+      {"core/kernels/linear_attention_reference.cpp",
+       "tests/core/kernels/linear_attention_test.cpp"},
+      {"core/kernels/softmax_reference.cpp", "tests/core/kernels/softmax_test.cpp"},
       {"index/detail/metric_distance.cpp", "tests/index/exact_search_test.cpp"},
       {"index/detail/scan.cpp", "tests/index/exact_search_test.cpp"},
       {"integration/cli/inspect_node.cpp", "tests/integration/cli/inspect_command_test.cpp"},

@@ -50,7 +50,8 @@ TEST(VectorOps, Bf16RowsEqualTheirRoundedFloatsAtEveryLength) {
         EXPECT_NEAR(sum[i], y[i] + 0.5F * rounded, 1e-6) << isa;
         expected += double{y[i]} * rounded;
       }
-      EXPECT_NEAR(dot(y.data(), half.row(0), d), expected, 1e-5 * (1 + std::sqrt(double(d)))) << isa;
+      EXPECT_NEAR(dot(y.data(), half.row(0), d), expected, 1e-5 * (1 + std::sqrt(double(d))))
+          << isa;
     }
   });
 }
