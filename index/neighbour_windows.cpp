@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
-#include <utility>
 #include <vector>
 
 #include "halo/core/error.h"
@@ -13,25 +11,15 @@
 namespace halo {
 namespace {
 
-struct Scratch {
-  detail::VisitedMarks seen;
-  std::vector<Node> nodes;
-  std::vector<std::pair<float, Node>> nearest;
-};
-
-// The nodes of one and two hops from `node`, each once.
-void gather(const GraphSnapshot& snapshot, Node node, Scratch& scratch) {
-  scratch.seen.start(snapshot.size());
-  scratch.seen.visit(node);
-  scratch.nodes.clear();
-  const auto one_hop = snapshot.neighbours(node, 0);
-  for (const Node next : one_hop) {
-    if (scratch.seen.visit(next)) scratch.nodes.push_back(next);
-  }
-  for (const Node middle : one_hop) {
-    for (const Node next : snapshot.neighbours(middle, 0)) {
-      if (scratch.seen.visit(next)) scratch.nodes.push_back(next);
-    }
+// Leaves the nearest of `node`'s window, itself not among them, in `nearest`.
+void select(const GraphSnapshot& snapshot, const detail::MetricDistance& distance, Node node,
+            std::size_t window, detail::WalkScratch& scratch, std::vector<Node>& nearest) {
+  const MatrixView vectors = snapshot.vectors();
+  const auto row_of = [&](Node at) { return snapshot.neighbours(at, 0); };
+  detail::walk_layer(vectors, distance, vectors.row(node), node, window + 1, row_of, scratch);
+  nearest.clear();
+  for (const detail::Candidate& candidate : scratch.pool) {
+    if (candidate.node != node && nearest.size() < window) nearest.push_back(candidate.node);
   }
 }
 
@@ -43,7 +31,7 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
   const std::size_t n = snapshot.size();
   const MatrixView vectors = snapshot.vectors();
   const detail::MetricDistance distance(snapshot.metric(), vectors.stride);
-  std::vector<Scratch> scratches(executor.threads());
+  std::vector<detail::WalkScratch> scratches(executor.threads());
   // One list a chunk, put together in order afterwards: the same bytes at any thread count.
   constexpr std::size_t kGrain = 256;
   struct Chunk {
@@ -55,31 +43,14 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
   executor.parallel_for_workers(
       n, kGrain, [&](std::size_t worker, std::size_t begin, std::size_t end) {
         job.check();
-        Scratch& scratch = scratches[worker];
         Chunk& chunk = chunks[begin / kGrain];
         chunk.lengths.reserve(end - begin);
+        std::vector<Node> nearest;
         for (std::size_t i = begin; i < end; ++i) {
-          gather(snapshot, static_cast<Node>(i), scratch);
-          auto& nearest = scratch.nearest;
-          nearest.clear();
-          const float* own = vectors.row(i);
-          for (std::size_t c = 0; c < scratch.nodes.size(); ++c) {
-            constexpr std::size_t kAhead = 2;
-            if (c + kAhead < scratch.nodes.size()) {
-              detail::prefetch_vector(vectors.row(scratch.nodes[c + kAhead]), vectors.stride);
-            }
-            const Node node = scratch.nodes[c];
-            nearest.emplace_back(distance(own, vectors.row(node)), node);
-          }
-          const std::size_t kept = std::min(window, nearest.size());
-          if (kept < nearest.size()) {
-            std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(kept),
-                             nearest.end());
-          }
-          const auto at = static_cast<std::ptrdiff_t>(chunk.columns.size());
-          for (std::size_t c = 0; c < kept; ++c) chunk.columns.push_back(nearest[c].second);
-          std::sort(chunk.columns.begin() + at, chunk.columns.end());
-          chunk.lengths.push_back(static_cast<std::uint32_t>(kept));
+          select(snapshot, distance, static_cast<Node>(i), window, scratches[worker], nearest);
+          std::sort(nearest.begin(), nearest.end());
+          chunk.columns.insert(chunk.columns.end(), nearest.begin(), nearest.end());
+          chunk.lengths.push_back(static_cast<std::uint32_t>(nearest.size()));
         }
         job.advance(end - begin);
       });

@@ -1,8 +1,10 @@
-// Attention windows: for each node its nearest graph neighbours, re-selected from its 1- and 2-hop
-// neighbourhood.
+// Attention windows: for each node its nearest graph neighbours, re-selected by walking the graph
+// from the node.
 //
-// hnswlib's own links keep only diverse neighbours (about a quarter of the true nearest); two hops
-// hold most of the rest.
+// hnswlib's own links keep only diverse neighbours, about a quarter of the true nearest. A
+// best-first walk from the node looks at its links, then at those of the nearest found so far,
+// until none of them leads to a nearer one: the one- and two-hop neighbourhood where that is dense,
+// and further along thin manifolds, where nodes have few links.
 #pragma once
 
 #include "halo/core/progress.h"
@@ -10,8 +12,9 @@
 
 namespace halo {
 
-/// The nearest up to `window` nodes of every node, itself not among them, by the index's distance,
-/// in its layer-0 1- and 2-hop neighbourhood; columns ascending. O(n degree^2 dim). Throws
+/// The nearest up to `window` nodes of every node by the index's distance, itself not among them,
+/// as the walk over layer 0 finds them; columns ascending. A window is closed: every neighbour of
+/// its members is in it, or no nearer than its farthest member. O(n window degree dim). Throws
 /// kInvalidArgument for window = 0.
 CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
                           const Executor& executor, const Job& job = {});

@@ -7,6 +7,7 @@
 #include "halo/integration/cli/commands.h"
 #include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/text.h"
+#include "halo/integration/cli/zero_vectors.h"
 #include "halo/integration/engine.h"
 #include "halo/integration/io/vectors.h"
 
@@ -20,12 +21,13 @@ std::uint64_t peak_memory() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts kilobytes
 }
 
-void report(const BuildCommand& command, const GraphSnapshot& snapshot, double seconds,
-            Session& session) {
+void report(const BuildCommand& command, const GraphSnapshot& snapshot, const ZeroVectors& left_out,
+            double seconds, Session& session) {
   const std::uint64_t file_size = std::filesystem::file_size(command.out);
   nlohmann::ordered_json facts = {
       {"index", command.out.string()},
       {"vectors", snapshot.size()},
+      {"zero_vectors_left_out", left_out.rows},
       {"dim", snapshot.dim()},
       {"metric", metric_name(snapshot.metric())},
       {"M", snapshot.M()},
@@ -42,6 +44,10 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, double s
     Facts lines;
     lines.add("index", command.out.string());
     lines.add("vectors", with_commas(snapshot.size()));
+    if (!left_out.rows.empty()) {
+      lines.add("left out", with_commas(left_out.rows.size()) + " without length, row " +
+                                with_commas(left_out.rows.front()) + " first");
+    }
     lines.add("dimension", with_commas(snapshot.dim()));
     lines.add("metric", std::string(metric_name(snapshot.metric())));
     lines.add("layers", std::to_string(snapshot.num_layers()));
@@ -71,7 +77,7 @@ void run_build(const BuildCommand& command, Session& session) {
   options.validate();
   check_output(command.out, {command.vectors, command.ids});
 
-  const Matrix vectors = io::load_vectors(command.vectors);
+  Matrix vectors = io::load_vectors(command.vectors);
   std::vector<Id> ids;
   if (!command.ids.empty()) ids = io::load_ids(command.ids);
   if (!command.ids.empty() && ids.size() != vectors.rows()) {
@@ -79,12 +85,16 @@ void run_build(const BuildCommand& command, Session& session) {
                                                  std::to_string(ids.size()) + " ids for " +
                                                  std::to_string(vectors.rows()) + " vectors");
   }
+  ZeroVectors left_out;
+  if (options.metric == Metric::kCosine) {
+    left_out = leave_out_zero_vectors(vectors, ids, command.zero_vectors);
+  }
   const auto started = std::chrono::steady_clock::now();
   const Engine engine = Engine::build(vectors, ids, options, session.executor(), session.job());
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();
   engine.save(command.out);
-  report(command, *engine.snapshot(), taken.count(), session);
+  report(command, *engine.snapshot(), left_out, taken.count(), session);
 }
 
 }  // namespace halo::cli

@@ -19,6 +19,7 @@ struct BuildCommand {
   std::filesystem::path ids;  ///< empty: row numbers
   std::filesystem::path out;
   std::string metric;
+  std::string zero_vectors = "auto";  ///< under cosine: refuse, skip or auto (zero_vectors.h)
   std::size_t M = 16;
   std::size_t ef_construction = 200;
   bool deterministic = false;

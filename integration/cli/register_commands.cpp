@@ -38,6 +38,11 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->capture_default_str();
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input and seed at any number of threads; slower");
+  sub->add_option("--zero-vectors", command->zero_vectors,
+                  "Under cosine, vectors without length: refuse the file, skip them, or auto: skip "
+                  "up to one in 200")
+      ->check(CLI::IsMember({"refuse", "skip", "auto"}))
+      ->capture_default_str();
   sub->add_option("--out", command->out, "The index file to write")->required();
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
