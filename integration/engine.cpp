@@ -131,7 +131,7 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
 
 Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
                        const MatrixView& sample_queries) const {
-  return {snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries)};
+  return Engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries));
 }
 
 void Engine::save(const std::filesystem::path& path, const Job& job) const {
@@ -147,7 +147,7 @@ Engine Engine::load(const std::filesystem::path& path) {
   auto snapshot = io::read_snapshot(reader);
   auto model = io::read_model(reader);
   try {
-    return {std::move(snapshot), std::move(model)};
+    return Engine(std::move(snapshot), std::move(model));
   } catch (const Error& error) {
     io::fail(ErrorCode::kCorrupt, path, error.what());
   }

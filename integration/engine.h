@@ -63,8 +63,8 @@ struct BatchResults {
 
 class Engine {
  public:
-  Engine(std::shared_ptr<const GraphSnapshot> snapshot,
-         std::shared_ptr<const gnn::RefinementModel> model = nullptr);
+  explicit Engine(std::shared_ptr<const GraphSnapshot> snapshot,
+                  std::shared_ptr<const gnn::RefinementModel> model = nullptr);
 
   /// VectorIndex::add and seal in one call. `ids` may be empty: row numbers then.
   static Engine build(const MatrixView& vectors, std::span<const Id> ids,

@@ -122,7 +122,7 @@ std::string CliTest::build_index(const std::string& metric) const {
 }
 
 std::string CliTest::refined_index() const {
-  const std::string index = build_index();
+  std::string index = build_index();
   const Outcome outcome = halo({"refine", "--index", index, "--quiet"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   return index;
