@@ -53,9 +53,8 @@ struct GraphGradients {
 };
 
 /// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed. `edges`
-/// is transposed_edges(mask); `workspace` grows to 2 heads floats an edge: keep both across steps,
-/// fresh memory costs as much as a fifth of the work. O(entries heads (d + dv)), about 3 times
-/// forward.
+/// is transposed_edges(mask); `workspace` grows to 2 heads floats an edge: keep both across steps.
+/// O(entries heads (d + dv)), 3 to 3.5 times forward (measured on AVX2, a loaded machine).
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
