@@ -15,7 +15,6 @@
 namespace halo {
 namespace {
 
-using detail::Candidate;
 using detail::MetricDistance;
 
 // hnswlib's greedy walk through the layers above 0.

@@ -126,11 +126,7 @@ std::shared_ptr<const gnn::RefinementModel> prepare_refinement(const GraphSnapsh
   validate_queries(snapshot, sample_queries);
   gnn::RefineOptions resolved = options;
   if (resolved.window == 0) resolved.window = std::max<std::size_t>(1, snapshot.adaptive_window());
-  CsrMask windows;
-  {
-    const Stage stage(job, "neighbour windows", snapshot.size());
-    windows = neighbour_windows(snapshot, resolved.window, executor, job);
-  }
+  const CsrMask windows = neighbour_windows(snapshot, resolved.window, executor, job);
   gnn::RefinementParts parts = gnn::prepare_content(
       snapshot.vectors(), snapshot.metric() != Metric::kL2, windows,
       [&](std::size_t layer) { return global_nodes(snapshot, layer); }, resolved, executor, job);

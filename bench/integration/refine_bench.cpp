@@ -40,7 +40,7 @@ const Setting& setting(std::size_t dim) {
     const Executor executor;
     BuildOptions options;
     options.metric = Metric::kCosine;
-    made.reset(new Setting{
+    made = std::make_unique<Setting>(Setting{
         Engine::build(clustered(kRows, dim, 0), {}, options, executor).refined({}, executor),
         clustered(kQueries, dim, 1)});
   }

@@ -18,9 +18,9 @@
 // hnswlib under another name. Its header defines functions that are not inline and templates whose
 // code depends on compiler flags, so a program that uses hnswlib beside halo would otherwise not
 // link, or would run a mixture of both. What hnswlib includes comes first, under its right names.
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
+#include <assert.h>  // NOLINT(modernize-deprecated-headers): the names hnswlib spells
+#include <stdlib.h>  // NOLINT(modernize-deprecated-headers)
+#include <string.h>  // NOLINT(modernize-deprecated-headers)
 
 #include <atomic>
 #include <cmath>
@@ -260,6 +260,7 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     std::vector<std::pair<float, Row>> found;
     found.reserve(worker.walk.pool.size());
     // Farthest first is a heap already.
+    // NOLINTNEXTLINE(modernize-loop-convert): backwards
     for (auto c = worker.walk.pool.rbegin(); c != worker.walk.pool.rend(); ++c) {
       found.emplace_back(c->distance, c->node);
     }

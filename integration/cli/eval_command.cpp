@@ -139,6 +139,7 @@ Measured measure(const EvalCommand& command, const Engine& engine, const MatrixV
 std::vector<Interval> differences(const Measured& before, const Measured& after,
                                   std::uint64_t seed) {
   std::vector<Interval> intervals;
+  intervals.reserve(std::size(kMeasures));
   for (const Measure measure : kMeasures) {
     intervals.push_back(
         paired_bootstrap(before.quality->of(measure), after.quality->of(measure), seed));

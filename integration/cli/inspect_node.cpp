@@ -56,9 +56,11 @@ struct Weights {
 
 std::vector<Weights> attention_of(const Engine& engine, Node node, std::span<const Near> window) {
   std::vector<std::pair<Node, std::size_t>> columns;  // ascending, with the place by distance
+  columns.reserve(window.size());
   for (std::size_t i = 0; i < window.size(); ++i) columns.emplace_back(window[i].second, i);
   std::sort(columns.begin(), columns.end());
   std::vector<Node> nodes;
+  nodes.reserve(columns.size());
   for (const auto& column : columns) nodes.push_back(column.first);
 
   const gnn::RefinementModel& model = *engine.model();

@@ -3,7 +3,7 @@
 
 #include "halo/integration/cli/session.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own
 class App;
 }
 

@@ -70,6 +70,7 @@ TEST(Executor, ServesSeveralCallersAndNestedLoops) {
   const Executor executor(2);
   std::atomic<std::size_t> total{0};
   std::vector<std::jthread> callers;
+  callers.reserve(4);
   for (int c = 0; c < 4; ++c) {
     callers.emplace_back([&] {
       executor.parallel_for(20, 1, [&](std::size_t, std::size_t) {
