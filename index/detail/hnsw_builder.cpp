@@ -122,6 +122,7 @@ struct Worker {
   WalkScratch walk;
   std::vector<Row> links;  // a list copied under its lock
   Journal journal;
+  bool alone = false;  // no other thread inserts
 };
 
 class Graph : public halo_hnswlib::HierarchicalNSW<float> {
@@ -201,8 +202,11 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   // its own worker, whose journal keeps the links of rows below `old_rows` before they change.
   void link(Row row, Row old_rows, Worker& worker) {
     const int level = element_levels_[row];
-    const std::unique_lock<std::mutex> own_lock(link_list_locks_[row]);
+    // Lock order: the top, then the own row, held until the row is linked in all its layers, then
+    // one other row at a time. A row found by another thread is thus finished once its lock is
+    // taken, so no two threads ever wait for each other.
     std::unique_lock<std::mutex> top_lock(global);
+    const auto own_lock = lock_row(row, worker);
     const int top = maxlevel_;
     Row current = enterpoint_node_;
     // A point that rises above the top becomes the entry point: no other may look meanwhile.
@@ -210,14 +214,14 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
 
     if (top >= 0) {
       const float* vector = data(row);
-      if (level < top) current = descend(vector, current, top, level);
+      if (level < top) current = descend(vector, current, top, level, worker);
       for (int layer = std::min(level, top); layer >= 0; --layer) {
         auto nearest = search_layer(current, vector, layer, worker);
         if (old_rows != 0) {
           // mutuallyConnectNewElement would select the same ones: the selection is idempotent.
           getNeighborsByHeuristic2(nearest, M_);
           for (auto copy = nearest; !copy.empty(); copy.pop()) {
-            if (copy.top().second < old_rows) keep(copy.top().second, layer, worker.journal);
+            if (copy.top().second < old_rows) keep(copy.top().second, layer, worker);
           }
         }
         current = mutuallyConnectNewElement(vector, row, nearest, layer, false);
@@ -245,13 +249,20 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   using Nearest = std::priority_queue<std::pair<float, Row>, std::vector<std::pair<float, Row>>,
                                       CompareByFirst>;
 
+  // Its lock, unless this worker is the only one: then nothing is held and nothing can be waited
+  // for.
+  std::unique_lock<std::mutex> lock_row(Row row, const Worker& worker) {
+    if (worker.alone) return {};
+    return std::unique_lock<std::mutex>(link_list_locks_[row]);
+  }
+
   // hnswlib's searchBaseLayer, without its leak when memory runs out, and with a list's lock held
   // for a copy instead of a list's worth of distances.
   Nearest search_layer(Row entry, const float* vector, int layer, Worker& worker) {
     const MatrixView rows(data(0), max_elements_, data_size_ / sizeof(float),
                           size_data_per_element_ / sizeof(float));
     const auto row_of = [&](Row row) -> std::span<const Row> {
-      const std::unique_lock<std::mutex> lock(link_list_locks_[row]);
+      const auto lock = lock_row(row, worker);
       const auto list = links(row, layer);
       worker.links.assign(list.begin(), list.end());
       return worker.links;
@@ -268,12 +279,12 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   }
 
   // Greedy walk from `top` down to the layer above `level`.
-  Row descend(const float* vector, Row current, int top, int level) {
+  Row descend(const float* vector, Row current, int top, int level, const Worker& worker) {
     float nearest = fstdistfunc_(vector, data(current), dist_func_param_);
     for (int layer = top; layer > level; --layer) {
       for (bool changed = true; changed;) {
         changed = false;
-        const std::unique_lock<std::mutex> lock(link_list_locks_[current]);
+        const auto lock = lock_row(current, worker);
         for (const Row candidate : links(current, layer)) {
           const float distance = fstdistfunc_(vector, data(candidate), dist_func_param_);
           if (distance < nearest) {
@@ -287,8 +298,9 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     return current;
   }
 
-  void keep(Row row, int layer, Journal& journal) {
-    const std::unique_lock<std::mutex> lock(link_list_locks_[row]);
+  void keep(Row row, int layer, Worker& worker) {
+    const auto lock = lock_row(row, worker);
+    Journal& journal = worker.journal;
     const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(layer);
     if ((touched_[row] & bit) != 0) return;
     const auto list = links(row, layer);
@@ -348,7 +360,9 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
     };
     const std::size_t first =
         sequential ? n : std::min(n, kSequentialStart - std::min(kSequentialStart, old_rows));
+    workers[0].alone = true;
     for (std::size_t i = 0; i < first; i += kGrain) link(0, i, std::min(first, i + kGrain));
+    workers[0].alone = workers.size() == 1;
     executor.parallel_for_workers(n - first, kGrain,
                                   [&](std::size_t worker, std::size_t begin, std::size_t end) {
                                     link(worker, first + begin, first + end);
