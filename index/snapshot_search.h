@@ -63,7 +63,7 @@ struct SearchOptions {
   /// Candidates kept while walking the graph; max(ef, k) is used. Raising it costs time, about
   /// linearly, and buys recall.
   std::size_t ef = 64;
-  Filter filter;
+  Filter filter = {};
 
   /// Throws kInvalidArgument (k = 0, k > size, ef = 0, filter of another size).
   void validate(const GraphSnapshot& snapshot) const;

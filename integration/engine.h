@@ -44,7 +44,7 @@ struct QueryOptions {
   /// has fewer). Raising it costs time, about linearly; it should be at least 4 x the relevant
   /// vectors a query is expected to have.
   std::size_t candidates = 400;
-  Filter filter;
+  Filter filter = {};
 };
 
 /// Results of a batch: row i of `ids` and `scores` belongs to query i, best first.
