@@ -40,7 +40,6 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"integration/io/file.cpp", "tests/integration/io/bundle_test.cpp"},
       {"integration/io/gzip.cpp", "tests/integration/io/idx_test.cpp"},
       {"integration/io/hdf5.cpp", "tests/integration/io/vectors_test.cpp"},
-      {"integration/io/model_io.cpp", "tests/integration/engine_test.cpp"},
       {"integration/io/posix_file_system.cpp", "tests/integration/io/atomic_write_test.cpp"},
       {"integration/refine.cpp", "tests/integration/engine_test.cpp"},
   };

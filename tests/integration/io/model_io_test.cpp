@@ -1,0 +1,195 @@
+#include "halo/integration/io/model_io.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "halo/core/random.h"
+#include "halo/gnn/harm_gate.h"
+#include "halo/integration/engine.h"
+#include "halo/integration/io/bundle.h"
+#include "halo/integration/io/snapshot_io.h"
+#include "support/test_support.h"
+
+namespace halo::io {
+namespace {
+
+using Json = nlohmann::json;
+using Bytes = std::vector<std::byte>;
+
+const Engine& engine() {
+  static const Engine kEngine = [] {
+    gnn::RefineOptions options;
+    options.spectral_rank = 4;
+    return Engine::build(test::clustered_matrix(60, 8, 6, 0.5F, 3), {}, {}, Executor(1))
+        .refined(options, Executor(1));
+  }();
+  return kEngine;
+}
+
+class ModelIoTest : public testing::Test {
+ protected:
+  /// The model's sections with one of them changed, in a bundle with valid checksums.
+  void write_forged(SectionKind changed, const std::function<void(Bytes&)>& forge) {
+    engine().save(whole_);
+    const BundleReader reader(whole_);
+    BundleWriter writer;
+    for (const auto& section : reader.sections()) {
+      Bytes bytes = reader.read(section);
+      if (section.kind == changed) forge(bytes);
+      writer.add(section.kind, section.name, std::move(bytes));
+    }
+    writer.write(forged_);
+  }
+  void write_manifest(const std::function<void(Json&)>& change) {
+    write_forged(SectionKind::kModelManifest, [&](Bytes& bytes) {
+      const auto* text = reinterpret_cast<const char*>(bytes.data());
+      Json json = Json::parse(text, text + bytes.size());
+      change(json);
+      const std::string changed = json.dump();
+      const auto* begin = reinterpret_cast<const std::byte*>(changed.data());
+      bytes.assign(begin, begin + changed.size());
+    });
+  }
+  void expect_corrupt(const std::string& text) {
+    test::expect_error(ErrorCode::kCorrupt, text, [&] { Engine::load(forged_); });
+  }
+
+  test::TemporaryFolder folder_;
+  std::filesystem::path whole_ = folder_ / "whole", forged_ = folder_ / "forged";
+};
+
+TEST_F(ModelIoTest, RestoresEveryPart) {
+  engine().save(whole_);
+  const auto loaded = read_model(BundleReader(whole_));
+  const auto &a = engine().model()->parts(), &b = loaded->parts();
+  EXPECT_EQ(a.size, b.size);
+  EXPECT_EQ(a.dim, b.dim);
+  EXPECT_EQ(a.unit_input, b.unit_input);
+  EXPECT_EQ(a.edges, b.edges);
+  EXPECT_EQ(a.global_nodes, b.global_nodes);
+  EXPECT_EQ(a.base_coherence, b.base_coherence);
+  EXPECT_EQ(a.participation_ratio, b.participation_ratio);
+  EXPECT_EQ(a.flatness, b.flatness);
+  EXPECT_EQ(a.calibrated_gate, b.calibrated_gate);
+  EXPECT_EQ(a.options.window, b.options.window);
+  EXPECT_EQ(a.options.layer.neighbour_share, b.options.layer.neighbour_share);
+  ASSERT_EQ(a.heads.size(), b.heads.size());
+  for (std::size_t h = 0; h < a.heads.size(); ++h) {
+    EXPECT_EQ(a.heads[h].name, b.heads[h].name);
+    EXPECT_EQ(a.heads[h].weight, b.heads[h].weight);
+    EXPECT_EQ(a.heads[h].projection.mean(), b.heads[h].projection.mean());
+    for (std::size_t t = 0; t < a.heads[h].states.size(); ++t) {
+      const auto x = a.heads[h].states[t].values(), y = b.heads[h].states[t].values();
+      EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
+    }
+  }
+}
+
+TEST_F(ModelIoTest, AnIndexWithoutAModelHasNone) {
+  Engine(engine().snapshot()).save(whole_);
+  EXPECT_EQ(read_model(BundleReader(whole_)), nullptr);
+}
+
+TEST_F(ModelIoTest, RefusesForgedManifests) {
+  const double huge = 1e300;
+  const std::vector<std::pair<const char*, std::function<void(Json&)>>> forgeries = {
+      {"size", [](Json& j) { j["size"] = 0; }},
+      {"size", [](Json& j) { j["size"] = std::uint64_t{1} << 60; }},
+      {"count", [](Json& j) { j["size"] = -1; }},
+      {"count", [](Json& j) { j["dim"] = 1.5; }},
+      {"count", [&](Json& j) { j["layers"] = huge; }},
+      {"size", [](Json& j) { j["dim"] = 1 << 20; }},
+      {"model", [](Json& j) { j["size"] = 59; }},
+      {"layers", [](Json& j) { j["layers"] = 100; }},
+      {"global nodes", [](Json& j) { j["layers"] = 3; }},
+      {"global nodes",
+       [](Json& j) {
+         j["global_nodes"] = {1000, 1000};
+       }},
+      {"number", [&](Json& j) { j["sharpness"] = huge; }},
+      {"sharpness", [](Json& j) { j["sharpness"] = -1; }},
+      {"manifest", [](Json& j) { j.erase("heads"); }},
+      {"no head", [](Json& j) { j["heads"] = Json::array(); }},
+      {"directions", [](Json& j) { j["heads"][1]["rank"] = 9; }},
+      {"bytes", [](Json& j) { j["heads"][1]["rank"] = 3; }},
+      {"weight", [](Json& j) { j["heads"][0]["weight"] = 7; }},
+      {"coherence", [](Json& j) { j["base_coherence"] = 2; }},
+      {"calibrated gate", [](Json& j) { j["calibrated_gate"] = -0.5; }},
+      {"manifest",
+       [](Json& j) {
+         j = Json::array({1, 2});
+       }},
+  };
+  for (const auto& [text, change] : forgeries) {
+    SCOPED_TRACE(text);
+    write_manifest(change);
+    expect_corrupt("refinement model");
+  }
+  write_forged(SectionKind::kModelManifest, [](Bytes& bytes) { bytes.resize(bytes.size() / 2); });
+  expect_corrupt("manifest");
+}
+
+TEST_F(ModelIoTest, RefusesForgedArrays) {
+  for (const SectionKind kind : {SectionKind::kModelProjections, SectionKind::kModelStates,
+                                 SectionKind::kModelEdges, SectionKind::kModelGlobalNodes}) {
+    write_forged(kind, [](Bytes& bytes) { bytes.resize(bytes.size() + 4); });
+    expect_corrupt("bytes");
+    write_forged(kind, [](Bytes& bytes) { bytes.resize(bytes.size() - 1); });
+    expect_corrupt("bytes");
+  }
+  const auto fill = [](std::byte value) {
+    return [value](Bytes& bytes) { std::fill(bytes.begin(), bytes.end(), value); };
+  };
+  write_forged(SectionKind::kModelProjections, fill(std::byte{0xff}));  // NaN
+  expect_corrupt("not finite");
+  write_forged(SectionKind::kModelStates, fill(std::byte{0x7f}));  // 0x7f7f: large, but a number
+  EXPECT_NO_THROW(Engine::load(forged_));
+  write_forged(SectionKind::kModelStates, fill(std::byte{0xff}));
+  expect_corrupt("not finite");
+  write_forged(SectionKind::kModelEdges, fill(std::byte{0x7f}));
+  expect_corrupt("outside the index");
+  write_forged(SectionKind::kModelEdges, fill(std::byte{0xff}));  // no edge anywhere: allowed
+  EXPECT_NO_THROW(Engine::load(forged_));
+  write_forged(SectionKind::kModelGlobalNodes, fill(std::byte{0xff}));
+  expect_corrupt("global node");
+}
+
+TEST_F(ModelIoTest, RandomChangesGiveAModelOrATypedError) {
+  Random random(17);
+  for (int round = 0; round < 300; ++round) {
+    const auto kind = static_cast<SectionKind>(16 + random.below(5));
+    write_forged(kind, [&](Bytes& bytes) {
+      for (int change = 0; change < 3 && !bytes.empty(); ++change) {
+        bytes[random.below(bytes.size())] = static_cast<std::byte>(random.below(256));
+      }
+    });
+    try {
+      const Engine loaded = Engine::load(forged_);
+      QueryOptions options;
+      options.refine = RefineMode::kAuto;
+      loaded.search(test::random_matrix(55, 8, 1), options, Executor(1));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.what();
+    }
+  }
+}
+
+TEST_F(ModelIoTest, AModelOfAnotherIndexIsRefused) {
+  const Engine other =
+      Engine::build(test::clustered_matrix(70, 8, 6, 0.5F, 4), {}, {}, Executor(1));
+  BundleWriter writer;
+  write_snapshot(writer, *other.snapshot());
+  write_model(writer, *engine().model());
+  writer.write(forged_);
+  expect_corrupt("60 vectors");
+}
+
+}  // namespace
+}  // namespace halo::io
