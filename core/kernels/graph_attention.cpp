@@ -117,10 +117,12 @@ HWY_INLINE void StoreSums4(D tag, V a, V b, V c, V d, float* out) {
 #endif
 }
 
+// Kernels of one row and head are not inlined: a sanitised build of them all takes minutes.
+
 // out[e] = <x, row of columns[e]> over one head's d values; writes up to a multiple of 4.
 template <class D, class T>
-HWY_INLINE void Dots(D tag, const float* HWY_RESTRICT x, const Rows<T>& rows, std::size_t offset,
-                     const std::uint32_t* columns, std::size_t count, std::size_t d, float* out) {
+HWY_NOINLINE void Dots(D tag, const float* HWY_RESTRICT x, const Rows<T>& rows, std::size_t offset,
+                       const std::uint32_t* columns, std::size_t count, std::size_t d, float* out) {
   const std::size_t lanes = hn::Lanes(tag), whole = d / lanes * lanes;
   for (std::size_t e = 0; e < count; e += 4) {
     const T* r0 = rows.row(columns[e]) + offset;
@@ -188,8 +190,8 @@ HWY_INLINE void MixVecs(D tag, const float* HWY_RESTRICT weights, const Rows<T>&
 
 // out = sum_e weights[e] * row of columns[e], over one head's d values.
 template <class D, class T>
-HWY_INLINE void Mix(D tag, const float* weights, const Rows<T>& rows, std::size_t offset,
-                    const std::uint32_t* columns, std::size_t count, std::size_t d, float* out) {
+HWY_NOINLINE void Mix(D tag, const float* weights, const Rows<T>& rows, std::size_t offset,
+                      const std::uint32_t* columns, std::size_t count, std::size_t d, float* out) {
   const std::size_t lanes = hn::Lanes(tag);
   std::size_t c = 0;
   for (; c + 4 * lanes <= d; c += 4 * lanes) {
@@ -212,7 +214,7 @@ HWY_INLINE void Mix(D tag, const float* weights, const Rows<T>& rows, std::size_
 
 // Softmax in place of scale * x over `count` > 0 values; may write zeros behind them. Returns lse.
 template <bool kWantLse>
-HWY_INLINE float Softmax(float* x, std::size_t count, float scale) {
+HWY_NOINLINE float Softmax(float* x, std::size_t count, float scale) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
   const std::size_t whole = (count + lanes - 1) / lanes * lanes;
@@ -245,7 +247,7 @@ HWY_INLINE float Softmax(float* x, std::size_t count, float scale) {
 
 // The gradients by score, scale p (slope - sum p slope), in place of the gradients by probability.
 // p is 0 behind `count`.
-HWY_INLINE void ScoreSlopes(const float* p, float* slopes, std::size_t count, float scale) {
+HWY_NOINLINE void ScoreSlopes(const float* p, float* slopes, std::size_t count, float scale) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
   const std::size_t whole = (count + lanes - 1) / lanes * lanes;
