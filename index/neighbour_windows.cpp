@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "halo/core/error.h"
@@ -11,7 +12,7 @@
 namespace halo {
 namespace {
 
-// Leaves the nearest of `node`'s window, itself not among them, in `nearest`.
+// Leaves `node`'s window, ascending, in `nearest`.
 void select(const GraphSnapshot& snapshot, const detail::MetricDistance& distance, Node node,
             std::size_t window, detail::WalkScratch& scratch, std::vector<Node>& nearest) {
   const MatrixView vectors = snapshot.vectors();
@@ -21,13 +22,31 @@ void select(const GraphSnapshot& snapshot, const detail::MetricDistance& distanc
   for (const detail::Candidate& candidate : scratch.pool) {
     if (candidate.node != node && nearest.size() < window) nearest.push_back(candidate.node);
   }
+  std::sort(nearest.begin(), nearest.end());
+}
+
+void check_window(std::size_t window) {
+  if (window == 0) throw Error(ErrorCode::kInvalidArgument, "window is 0, not at least 1");
 }
 
 }  // namespace
 
+std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node, std::size_t window) {
+  check_window(window);
+  if (node >= snapshot.size()) {
+    throw Error(ErrorCode::kUnknownId,
+                "node " + std::to_string(node) + " of " + std::to_string(snapshot.size()));
+  }
+  const detail::MetricDistance distance(snapshot.metric(), snapshot.vectors().stride);
+  detail::WalkScratch scratch;
+  std::vector<Node> nearest;
+  select(snapshot, distance, node, window, scratch, nearest);
+  return nearest;
+}
+
 CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
                           const Executor& executor, const Job& job) {
-  if (window == 0) throw Error(ErrorCode::kInvalidArgument, "window is 0, not at least 1");
+  check_window(window);
   const std::size_t n = snapshot.size();
   const MatrixView vectors = snapshot.vectors();
   const detail::MetricDistance distance(snapshot.metric(), vectors.stride);
@@ -48,7 +67,6 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
         std::vector<Node> nearest;
         for (std::size_t i = begin; i < end; ++i) {
           select(snapshot, distance, static_cast<Node>(i), window, scratches[worker], nearest);
-          std::sort(nearest.begin(), nearest.end());
           chunk.columns.insert(chunk.columns.end(), nearest.begin(), nearest.end());
           chunk.lengths.push_back(static_cast<std::uint32_t>(nearest.size()));
         }

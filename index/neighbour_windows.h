@@ -7,6 +7,8 @@
 // and further along thin manifolds, where nodes have few links.
 #pragma once
 
+#include <vector>
+
 #include "halo/core/progress.h"
 #include "halo/index/graph_snapshot.h"
 
@@ -18,5 +20,9 @@ namespace halo {
 /// kInvalidArgument for window = 0.
 CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
                           const Executor& executor, const Job& job = {});
+
+/// One node's row of neighbour_windows(), ascending. Throws kUnknownId for a node outside the
+/// index.
+std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node, std::size_t window);
 
 }  // namespace halo

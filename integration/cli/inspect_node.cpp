@@ -8,6 +8,7 @@
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/gnn/refinement_model.h"
+#include "halo/index/neighbour_windows.h"
 #include "halo/integration/cli/text.h"
 
 namespace halo::cli {
@@ -27,22 +28,6 @@ std::vector<Near> by_distance(const GraphSnapshot& snapshot, Node from, std::spa
   near.reserve(to.size());
   for (const Node node : to) near.emplace_back(distance_between(snapshot, from, node), node);
   std::sort(near.begin(), near.end());
-  return near;
-}
-
-/// The node's row of neighbour_windows(), nearest first.
-std::vector<Near> window_of(const GraphSnapshot& snapshot, Node node, std::size_t window) {
-  std::vector<Node> reached;
-  for (const Node one : snapshot.neighbours(node, 0)) {
-    reached.push_back(one);
-    const auto two = snapshot.neighbours(one, 0);
-    reached.insert(reached.end(), two.begin(), two.end());
-  }
-  std::sort(reached.begin(), reached.end());
-  reached.erase(std::unique(reached.begin(), reached.end()), reached.end());
-  std::erase(reached, node);
-  std::vector<Near> near = by_distance(snapshot, node, reached);
-  near.resize(std::min(window, near.size()));
   return near;
 }
 
@@ -105,7 +90,8 @@ void inspect_node(const Engine& engine, Id id, std::size_t layer, Session& sessi
   if (engine.model()) {
     std::size_t window = engine.model()->parts().options.window;
     if (window == 0) window = snapshot.adaptive_window();
-    const std::vector<Near> near = window_of(snapshot, *node, window);
+    const std::vector<Near> near =
+        by_distance(snapshot, *node, neighbour_window(snapshot, *node, window));
     const std::vector<Weights> attention = attention_of(engine, *node, near);
     facts["attention"] = nlohmann::ordered_json::array();
     for (const Weights& weights : attention) header.push_back(weights.name);

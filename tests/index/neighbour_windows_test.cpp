@@ -110,6 +110,19 @@ TEST(NeighbourWindows, TheSameAtAnyThreadCount) {
   EXPECT_EQ(one, neighbour_windows(*snapshot, 12, Executor(4)));
 }
 
+TEST(NeighbourWindows, OneNodesWindowIsItsRow) {
+  const auto snapshot = test::snapshot_of(test::random_matrix(300, 6, 4));
+  const CsrMask mask = neighbour_windows(*snapshot, 9, Executor(2));
+  for (Node node = 0; node < 300; ++node) {
+    const auto row = mask.row(node);
+    EXPECT_EQ(neighbour_window(*snapshot, node, 9), std::vector<Node>(row.begin(), row.end()));
+  }
+  test::expect_error(ErrorCode::kUnknownId, "node 300",
+                     [&] { neighbour_window(*snapshot, 300, 9); });
+  test::expect_error(ErrorCode::kInvalidArgument, "window is 0",
+                     [&] { neighbour_window(*snapshot, 1, 0); });
+}
+
 TEST(NeighbourWindows, OneVectorHasAnEmptyWindow) {
   const auto snapshot = test::snapshot_of(test::random_matrix(1, 3, 3));
   const CsrMask mask = neighbour_windows(*snapshot, 5, Executor(1));
