@@ -438,9 +438,15 @@ using flash_detail::Forward;
 using flash_detail::kColumns;
 using flash_detail::Rows;
 
+// An empty matrix has no data to point into.
+template <class T>
+T* columns_from(T* data, std::size_t column) {
+  return data == nullptr ? nullptr : data + column;
+}
+
 Rows head_of(const MatrixView& m, std::size_t head, std::size_t heads) {
   const std::size_t cols = m.cols / heads;
-  return {m.data + head * cols, m.stride, m.rows, cols};
+  return {columns_from(m.data, head * cols), m.stride, m.rows, cols};
 }
 
 // Runs body(head, begin, end, workspace) over blocks of columns of every head.
@@ -486,7 +492,7 @@ void flash_attention_forward(const MatrixView& q, const MatrixView& k, const Mat
                                    head_of(v, head, heads),
                                    options.scale,
                                    window,
-                                   out.data + head * (out.cols / heads),
+                                   columns_from(out.data, head * (out.cols / heads)),
                                    out.stride,
                                    lse.empty() ? nullptr : lse.data() + head * q.rows};
                    block(f, begin, end, workspace);
@@ -530,9 +536,9 @@ void flash_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
                                       lse.data() + head * n,
                                       delta.row(head),
                                       columns_are_queries,
-                                      d_x.data + head * d,
+                                      columns_from(d_x.data, head * d),
                                       d_x.stride,
-                                      gradients.v.data + head * dv,
+                                      columns_from(gradients.v.data, head * dv),
                                       gradients.v.stride};
                      block(b, begin, end, workspace);
                    });

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "core/kernels/every_isa.h"
+#include "core/kernels/same_bytes.h"
 #include "halo/core/executor.h"
 #include "halo/core/kernels/gemm_reference.h"
 #include "support/test_support.h"
@@ -57,9 +57,9 @@ void expect_right(Form form, const Shape& s, const Executor& one, const Executor
                                               : test::random_matrix(s.k, s.n, 2);
   const Matrix out = product(form, a, b, s.m, s.n, one);
   const Matrix again = product(form, a, b, s.m, s.n, four);
+  ASSERT_TRUE(test::same_bytes(out, again)) << isa;
   const double bound = 1e-6 * (1 + std::sqrt(double(s.k)) * 3);
   for (std::size_t i = 0; i < s.m; ++i) {
-    ASSERT_EQ(std::memcmp(out.row(i), again.row(i), s.n * sizeof(float)), 0) << isa;
     for (std::size_t j = 0; j < s.n; ++j) {
       ASSERT_NEAR(out.row(i)[j], entry(form, a, b, i, j), bound)
           << isa << " " << s.m << "x" << s.k << "x" << s.n;
@@ -107,10 +107,9 @@ TEST(Gemm, PackedWeightsGiveTheBytesOfThePlainProduct) {
       gemm(a, packed, out, one);
       gemm(a, packed, out_four, four);
       gemm(a, packed_turned, out_turned, one);
-      const std::size_t bytes = s.m * s.n * sizeof(float);
-      EXPECT_EQ(std::memcmp(out.data(), expected.data(), bytes), 0) << isa;
-      EXPECT_EQ(std::memcmp(out_four.data(), expected.data(), bytes), 0) << isa;
-      EXPECT_EQ(std::memcmp(out_turned.data(), expected.data(), bytes), 0) << isa;
+      EXPECT_TRUE(test::same_bytes(out, expected)) << isa;
+      EXPECT_TRUE(test::same_bytes(out_four, expected)) << isa;
+      EXPECT_TRUE(test::same_bytes(out_turned, expected)) << isa;
     }
   });
 }

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "core/kernels/every_isa.h"
+#include "core/kernels/same_bytes.h"
 #include "halo/core/kernels/linear_attention_reference.h"
 #include "support/test_support.h"
 
@@ -25,7 +25,7 @@ TEST(LinearAttention, FeaturesAgreeWithDoubleOnEveryIsa) {
         std::vector<float> shift(150), shift_again(150);
         favor_features(x, omega_t, 0.5F, phi, shift, one);
         favor_features(x, omega_t, 0.5F, again, shift_again, four);
-        EXPECT_EQ(std::memcmp(phi.data(), again.data(), 150 * features * sizeof(float)), 0) << isa;
+        EXPECT_TRUE(test::same_bytes(phi, again)) << isa;
         EXPECT_EQ(shift, shift_again) << isa;
         const std::vector<double> exponents = reference::favor_exponents(x, omega, 0.5);
         for (std::size_t i = 0; i < 150; ++i) {
@@ -89,7 +89,7 @@ TEST(LinearAttention, AgreesWithDoubleAtAwkwardSizesOnEveryIsa) {
       Matrix out(c.n, c.dv), again(c.n, c.dv);
       linear_attention_forward(q, k, v, omega_t, options, out, one);
       linear_attention_forward(q, k, v, omega_t, options, again, four);
-      EXPECT_EQ(std::memcmp(out.data(), again.data(), c.n * c.dv * sizeof(float)), 0) << isa;
+      EXPECT_TRUE(test::same_bytes(out, again)) << isa;
       const std::vector<double> expected =
           reference::linear_attention(q, k, v, omega, options.scale, options.epsilon);
       for (std::size_t i = 0; i < c.n; ++i) {
@@ -114,7 +114,7 @@ TEST(LinearAttention, ManyKeysAreSummedInFixedParts) {
   Matrix out(3, 2), again(3, 2);
   linear_attention_forward(q, k, v, omega_t, {.scale = 0.7F}, out, one);
   linear_attention_forward(q, k, v, omega_t, {.scale = 0.7F}, again, four);
-  EXPECT_EQ(std::memcmp(out.data(), again.data(), 6 * sizeof(float)), 0);
+  EXPECT_TRUE(test::same_bytes(out, again));
   const std::vector<double> expected = reference::linear_attention(q, k, v, omega, 0.7F, 1e-6F);
   for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(out.row(i / 2)[i % 2], expected[i], 1e-4);
 }
