@@ -6,6 +6,10 @@
 // hnswlib's insertion prefetches past the end of its lists, which a sanitizer would report.
 #if defined(__SANITIZE_ADDRESS__)
 #define NO_MANUAL_VECTORIZATION
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NO_MANUAL_VECTORIZATION
+#endif
 #endif
 #include <hnswlib/hnswlib.h>
 

@@ -13,6 +13,19 @@
 
 namespace halo::test {
 
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
+/// Rows of a test that builds in parallel: ThreadSanitizer follows every lock, which is slow.
+inline constexpr std::size_t parallel_rows(std::size_t rows) {
+  return kThreadSanitizer ? rows / 8 : rows;
+}
+
 inline constexpr Metric kMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine};
 
 inline BuildOptions build_options(Metric metric, bool deterministic = true) {
