@@ -3,21 +3,13 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "halo/core/kernels/distance.h"
-#include "halo/core/kernels/softmax.h"
 #include "halo/core/kernels/vector_ops.h"
 
 namespace halo::kernels {
 namespace {
-
-constexpr float kNone = -std::numeric_limits<float>::infinity();
-// Rows whose features exist at one time in one thread.
-constexpr std::size_t kBlock = 128;
-// Keys are summed in at most this many parts, so that memory does not grow with them.
-constexpr std::size_t kParts = 32;
 
 // What runs inside a parallel body stays on its thread.
 const Executor& calling_thread() {
@@ -25,127 +17,160 @@ const Executor& calling_thread() {
   return executor;
 }
 
-// Stabilised features without 1 / sqrt(k), and their shifts.
-void features_of(const MatrixView& x, const PackedMatrix& omega_t, float scale_x,
-                 const MatrixSpan& phi, float* shift) {
-  gemm(x, omega_t, phi, calling_thread());
-  for (std::size_t i = 0; i < x.rows; ++i) {
-    float* row = phi.row(i);
-    scale(scale_x, row, phi.cols);
-    const float largest = row_max(row, phi.cols);
-    exponentials(row, phi.cols, largest);
-    shift[i] = largest - 0.5F * scale_x * scale_x * dot(x.row(i), x.row(i), x.cols);
-  }
+void zero(const MatrixSpan& m) {
+  for (std::size_t i = 0; i < m.rows; ++i) std::fill_n(m.row(i), m.cols, 0.0F);
 }
 
-// sum_j e^(exponents_j - max) v_j for every feature, and the same sums of 1: [k, dv] and [k].
-struct KeySums {
+void add_to_all(float x, float* row, std::size_t d) {
+  for (std::size_t r = 0; r < d; ++r) row[r] += x;
+}
+
+// The gradients by the keys' sums: of values [k, dv] and of ones [k].
+struct SumGradients {
   Matrix values;
   std::vector<float> ones;
-  std::vector<float> plain;  // sum_j v_j: [dv]
-  float max = kNone;
 
-  KeySums(std::size_t features, std::size_t dv)
-      : values(Matrix::padded(features, dv)), ones(features), plain(dv) {}
+  SumGradients(std::size_t features, std::size_t dv)
+      : values(Matrix::padded(features, dv)), ones(features) {}
 
-  // Moves the common shift up to `to`.
-  void raise(float to) {
-    if (to <= max) return;
-    const float factor = max == kNone ? 0.0F : std::exp(max - to);
-    for (std::size_t r = 0; r < values.rows(); ++r) scale(factor, values.row(r), values.cols());
-    scale(factor, ones.data(), ones.size());
-    max = to;
-  }
-
-  void add(const MatrixView& block_values, float factor) {
+  void add(const SumGradients& other) {
     for (std::size_t r = 0; r < values.rows(); ++r) {
-      axpy(factor, block_values.row(r), values.row(r), values.cols());
+      axpy(1.0F, other.values.row(r), values.row(r), values.cols());
     }
+    axpy(1.0F, other.ones.data(), ones.data(), ones.size());
   }
 };
 
-// Keys [begin, end).
-void sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale_k,
-              std::size_t begin, std::size_t end, KeySums& sums) {
-  const std::size_t features = omega_t.cols();
-  Matrix phi = Matrix::padded(kBlock, features), block_values = Matrix::padded(features, v.cols);
-  std::vector<float> shift(kBlock);
-  for (std::size_t b = begin; b < end; b += kBlock) {
-    const std::size_t count = std::min(kBlock, end - b);
-    const MatrixSpan rows = phi.span().sub_rows(0, count);
-    features_of(k.sub_rows(b, count), omega_t, scale_k, rows, shift.data());
-    sums.raise(
-        *std::max_element(shift.begin(), shift.begin() + static_cast<std::ptrdiff_t>(count)));
+// What every block of a backward pass reads.
+struct Pass {
+  const PackedMatrix &omega, &omega_t;
+  const LinearAttentionOptions& options;
+};
+
+// Queries: out_i = phi_i S / D_i, D_i = phi_i . z. Writes their gradients and adds to those of S
+// and z.
+void backward_queries(const Pass& pass, const KeySums& sums, const PackedMatrix& values_t,
+                      const MatrixView& q, const MatrixView& d_out, const MatrixSpan& d_q,
+                      SumGradients& gradients) {
+  const std::size_t features = pass.omega_t.cols();
+  Matrix phi = Matrix::padded(kFeatureBlock, features);
+  Matrix slopes = Matrix::padded(kFeatureBlock, features);
+  Matrix shares = Matrix::padded(kFeatureBlock, d_out.cols);
+  SumGradients block(features, d_out.cols);
+  std::vector<float> shift(kFeatureBlock);
+  for (std::size_t b = 0; b < q.rows; b += kFeatureBlock) {
+    const std::size_t count = std::min(kFeatureBlock, q.rows - b);
+    const MatrixSpan rows = phi.span().sub_rows(0, count),
+                     by_phi = slopes.span().sub_rows(0, count);
+    stabilised_features(q.sub_rows(b, count), pass.omega_t, pass.options.scale, rows, shift.data());
+    gemm(d_out.sub_rows(b, count), values_t, by_phi, calling_thread());
     for (std::size_t i = 0; i < count; ++i) {
-      scale(std::exp(shift[i] - sums.max), rows.row(i), features);
-      axpy(1.0F, rows.row(i), sums.ones.data(), features);
-      axpy(1.0F, v.row(b + i), sums.plain.data(), v.cols);
+      float *features_i = rows.row(i), *slope = by_phi.row(i), *share = shares.row(i);
+      add_to_all(pass.options.epsilon, features_i, features);
+      const float inverse = 1.0F / dot(features_i, sums.ones.data(), features);
+      const float mean = inverse * dot(features_i, slope, features);
+      std::copy_n(d_out.row(b + i), d_out.cols, share);
+      scale(inverse, share, d_out.cols);
+      axpy(-inverse * mean, features_i, gradients.ones.data(), features);
+      // By the exponents: what the constant epsilon adds to a feature has no slope.
+      for (std::size_t r = 0; r < features; ++r) {
+        slope[r] = pass.options.scale * inverse * (slope[r] - mean * sums.ones[r]) *
+                   (features_i[r] - pass.options.epsilon);
+      }
     }
-    gemm_tn(rows, v.sub_rows(b, count), block_values, calling_thread());
-    sums.add(block_values, 1.0F);
+    gemm(by_phi, pass.omega, d_q.sub_rows(b, count), calling_thread());
+    gemm_tn(rows, shares.view().sub_rows(0, count), block.values, calling_thread());
+    for (std::size_t r = 0; r < features; ++r) {
+      axpy(1.0F, block.values.row(r), gradients.values.row(r), d_out.cols);
+    }
+  }
+}
+
+// Keys: S = sum_j phi_j v_j, z = sum_j phi_j.
+void backward_keys(const Pass& pass, float max, const SumGradients& sums, const PackedMatrix& d_s,
+                   const PackedMatrix& d_s_t, const MatrixView& k, const MatrixView& v,
+                   const MatrixSpan& d_k, const MatrixSpan& d_v) {
+  const std::size_t features = pass.omega_t.cols();
+  const float by = pass.options.scale;
+  Matrix phi = Matrix::padded(k.rows, features), slopes = Matrix::padded(k.rows, features);
+  std::vector<float> shift(k.rows), totals(k.rows);
+  stabilised_features(k, pass.omega_t, by, phi, shift.data());
+  gemm(v, d_s_t, slopes, calling_thread());
+  for (std::size_t j = 0; j < k.rows; ++j) {
+    float *features_j = phi.row(j), *slope = slopes.row(j);
+    scale(std::exp(shift[j] - max), features_j, features);
+    float total = 0.0F;
+    for (std::size_t r = 0; r < features; ++r) {
+      slope[r] = (slope[r] + sums.ones[r]) * features_j[r];
+      total += slope[r];
+    }
+    totals[j] = total;
+    add_to_all(pass.options.epsilon, features_j, features);
+  }
+  gemm(phi, d_s, d_v, calling_thread());
+  gemm(slopes, pass.omega, d_k, calling_thread());
+  for (std::size_t j = 0; j < k.rows; ++j) {  // exponents fall by |scale k_j|^2 / 2
+    scale(by, d_k.row(j), k.cols);
+    axpy(-by * by * totals[j], k.row(j), d_k.row(j), k.cols);
   }
 }
 
 }  // namespace
-
-void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale_x,
-                    const MatrixSpan& phi, std::span<float> shift, const Executor& executor) {
-  assert(x.cols == omega_t.rows() && phi.rows == x.rows && phi.cols == omega_t.cols());
-  assert(shift.size() == x.rows);
-  const float share = 1.0F / std::sqrt(static_cast<float>(std::max<std::size_t>(phi.cols, 1)));
-  executor.parallel_for(x.rows, kBlock, [&](std::size_t begin, std::size_t end) {
-    const MatrixSpan rows = phi.sub_rows(begin, end - begin);
-    features_of(x.sub_rows(begin, end - begin), omega_t, scale_x, rows, shift.data() + begin);
-    for (std::size_t i = 0; i < rows.rows; ++i) scale(share, rows.row(i), rows.cols);
-  });
-}
 
 void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor) {
   assert(q.cols == omega_t.rows() && k.cols == q.cols && v.rows == k.rows && omega_t.cols() > 0);
   assert(out.rows == q.rows && out.cols == v.cols);
-  if (k.rows == 0) {
-    for (std::size_t i = 0; i < out.rows; ++i) std::fill_n(out.row(i), out.cols, 0.0F);
-    return;
-  }
+  if (k.rows == 0) return zero(out);
   const std::size_t features = omega_t.cols();
-  // The parts depend on the number of keys only.
-  const std::size_t blocks = (k.rows + kBlock - 1) / kBlock;
-  const std::size_t part = (blocks + kParts - 1) / kParts * kBlock;
-  std::vector<KeySums> parts;
-  for (std::size_t p = 0; p < k.rows; p += part) parts.emplace_back(features, v.cols);
-  executor.parallel_for(k.rows, part, [&](std::size_t begin, std::size_t end) {
-    sum_keys(k, v, omega_t, options.scale, begin, end, parts[begin / part]);
-  });
-
-  KeySums& sums = parts.front();
-  for (std::size_t p = 1; p < parts.size(); ++p) {
-    sums.raise(parts[p].max);
-    const float factor = std::exp(parts[p].max - sums.max);
-    sums.add(parts[p].values, factor);
-    axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
-    axpy(1.0F, parts[p].plain.data(), sums.plain.data(), v.cols);
-  }
-  // epsilon of every key's every feature.
-  for (std::size_t r = 0; r < features; ++r) {
-    axpy(options.epsilon, sums.plain.data(), sums.values.row(r), v.cols);
-    sums.ones[r] += options.epsilon * static_cast<float>(k.rows);
-  }
+  const KeySums sums = sum_keys(k, v, omega_t, options.scale, options.epsilon, executor);
   const PackedMatrix values = pack(sums.values);
-  executor.parallel_for(q.rows, kBlock, [&](std::size_t begin, std::size_t end) {
+  executor.parallel_for(q.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
     const std::size_t count = end - begin;
     Matrix phi = Matrix::padded(count, features);
     std::vector<float> shift(count);
-    features_of(q.sub_rows(begin, count), omega_t, options.scale, phi, shift.data());
-    for (std::size_t i = 0; i < count; ++i) {
-      for (std::size_t r = 0; r < features; ++r) phi.row(i)[r] += options.epsilon;
-    }
+    stabilised_features(q.sub_rows(begin, count), omega_t, options.scale, phi, shift.data());
+    for (std::size_t i = 0; i < count; ++i) add_to_all(options.epsilon, phi.row(i), features);
     const MatrixSpan rows = out.sub_rows(begin, count);
     gemm(phi, values, rows, calling_thread());
     for (std::size_t i = 0; i < count; ++i) {
       scale(1.0F / dot(phi.row(i), sums.ones.data(), features), rows.row(i), rows.cols);
     }
+  });
+}
+
+void linear_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               const PackedMatrix& omega, const PackedMatrix& omega_t,
+                               const LinearAttentionOptions& options, const MatrixView& d_out,
+                               const LinearGradients& gradients, const Executor& executor) {
+  assert(q.cols == omega_t.rows() && k.cols == q.cols && v.rows == k.rows && omega_t.cols() > 0);
+  assert(omega.rows() == omega_t.cols() && omega.cols() == omega_t.rows());
+  assert(d_out.rows == q.rows && d_out.cols == v.cols);
+  if (k.rows == 0) return zero(gradients.q);
+  if (q.rows == 0) {
+    zero(gradients.k);
+    return zero(gradients.v);
+  }
+  const Pass pass{omega, omega_t, options};
+  const std::size_t features = omega_t.cols(), part = rows_a_part(q.rows);
+  const KeySums sums = sum_keys(k, v, omega_t, options.scale, options.epsilon, executor);
+  const PackedMatrix values_t = pack_transposed(sums.values);
+  std::vector<SumGradients> parts;
+  for (std::size_t p = 0; p < q.rows; p += part) parts.emplace_back(features, v.cols);
+  executor.parallel_for(q.rows, part, [&](std::size_t begin, std::size_t end) {
+    const std::size_t count = end - begin;
+    backward_queries(pass, sums, values_t, q.sub_rows(begin, count), d_out.sub_rows(begin, count),
+                     gradients.q.sub_rows(begin, count), parts[begin / part]);
+  });
+  SumGradients& d_sums = parts.front();
+  for (std::size_t p = 1; p < parts.size(); ++p) d_sums.add(parts[p]);
+  const PackedMatrix d_s = pack(d_sums.values), d_s_t = pack_transposed(d_sums.values);
+  executor.parallel_for(k.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
+    const std::size_t count = end - begin;
+    backward_keys(pass, sums.max, d_sums, d_s, d_s_t, k.sub_rows(begin, count),
+                  v.sub_rows(begin, count), gradients.k.sub_rows(begin, count),
+                  gradients.v.sub_rows(begin, count));
   });
 }
 

@@ -9,19 +9,13 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 
 #include "halo/core/executor.h"
+#include "halo/core/kernels/favor_features.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels {
-
-/// Features without overflow: phi [n, k] = e^(scale w_r . x_i - |scale x_i|^2 / 2 - shift_i) /
-/// sqrt(k), shift_i [n] being the largest exponent of row i, so that a row's largest feature is
-/// 1 / sqrt(k). x is [n, d]; omega_t is pack_transposed(omega), omega [k, d]. O(n k d).
-void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
-                    const MatrixSpan& phi, std::span<float> shift, const Executor& executor);
 
 struct LinearAttentionOptions {
   float scale = 1.0F;  ///< of q and of k: d^(-1/4) estimates softmax(q . k / sqrt(d))
@@ -32,10 +26,23 @@ struct LinearAttentionOptions {
 
 /// out = D^-1 phi(q) (phi(k)^T v), D the row sums phi(q) (phi(k)^T 1); zeros where there is no key.
 /// Queries are stabilised row by row, keys by their common maximum. q [n, d], k [m, d], v [m, dv],
-/// out [n, dv]; one head. O((n + m) k (d + dv)); workspace 130 k + 130 dv floats a thread and at
-/// most 33 k (dv + 1) in all: nothing n x k.
+/// out [n, dv]; one head. omega_t is pack_transposed(omega), omega [k, d]. O((n + m) k (d + dv));
+/// workspace 130 k + 130 dv floats a thread and at most 33 k (dv + 1) in all: nothing n x k.
 void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor);
+
+struct LinearGradients {
+  MatrixSpan q, k, v;  ///< shaped as q, k and v; overwritten
+};
+
+/// The gradients of a loss whose gradient by `out` is d_out. The shifts that stabilise the features
+/// count as constants (they cancel but for epsilon); features are recomputed block by block, so
+/// memory is about twice forward's. `omega` is pack(omega) and `omega_t` its transpose, as
+/// forward's. About 2.5 times the cost of forward.
+void linear_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               const PackedMatrix& omega, const PackedMatrix& omega_t,
+                               const LinearAttentionOptions& options, const MatrixView& d_out,
+                               const LinearGradients& gradients, const Executor& executor);
 
 }  // namespace halo::kernels

@@ -15,4 +15,13 @@ std::vector<double> favor_exponents(const MatrixView& x, const MatrixView& omega
 std::vector<double> linear_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                                      const MatrixView& omega, double scale, double epsilon);
 
+struct LinearAttentionGradients {
+  std::vector<double> q, k, v;  ///< shaped as q, k, v
+};
+/// The gradients of sum(d_out * linear_attention), the stabilising shifts held constant.
+LinearAttentionGradients linear_attention_backward(const MatrixView& q, const MatrixView& k,
+                                                   const MatrixView& v, const MatrixView& omega,
+                                                   double scale, double epsilon,
+                                                   const MatrixView& d_out);
+
 }  // namespace halo::kernels::reference

@@ -1,0 +1,44 @@
+// Positive random features (FAVOR+, Choromanski et al. 2021), without overflow, and the sums over
+// keys that linear attention keeps of them.
+//
+// Private to halo: not installed. Kernels only assert. Thread-safe; outputs alias nothing.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "halo/core/executor.h"
+#include "halo/core/kernels/gemm.h"
+#include "halo/core/matrix_view.h"
+
+namespace halo::kernels {
+
+/// Features without overflow: phi [n, k] = e^(scale w_r . x_i - |scale x_i|^2 / 2 - shift_i) /
+/// sqrt(k), shift_i [n] being the largest exponent of row i, so that a row's largest feature is
+/// 1 / sqrt(k). x is [n, d]; omega_t is pack_transposed(omega), omega [k, d]. O(n k d).
+void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
+                    const MatrixSpan& phi, std::span<float> shift, const Executor& executor);
+
+/// The same without 1 / sqrt(k), on the calling thread: a row's largest feature is 1.
+void stabilised_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
+                         const MatrixSpan& phi, float* shift);
+
+/// Rows of features that exist at one time in one thread.
+constexpr std::size_t kFeatureBlock = 128;
+
+/// How many rows a part of a long sum covers: whole blocks, at most 32 parts, so that memory does
+/// not grow with the rows; depends on nothing else.
+std::size_t rows_a_part(std::size_t rows);
+
+/// sum_j (e^(exponents_j - max) + epsilon) v_j for every feature, and the same sums of 1.
+struct KeySums {
+  Matrix values;                                        ///< [k, dv]
+  std::vector<float> ones;                              ///< [k]
+  float max = -std::numeric_limits<float>::infinity();  ///< the common shift of all keys
+};
+KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale,
+                 float epsilon, const Executor& executor);
+
+}  // namespace halo::kernels
