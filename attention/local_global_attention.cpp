@@ -6,8 +6,12 @@
 #include <utility>
 
 #include "halo/attention/detail/layer_support.h"
+#include "halo/attention/detail/local_pattern.h"
 #include "halo/attention/detail/row_kernels.h"
+#include "halo/attention/detail/saved_state.h"
 #include "halo/attention/sparse_mask.h"
+#include "halo/core/kernels/flash_attention.h"
+#include "halo/core/kernels/graph_attention.h"
 
 namespace halo::attention {
 namespace {
@@ -22,26 +26,30 @@ void check_mask(const CsrView& mask, std::size_t n) {
   }
 }
 
-std::size_t longest_row(const CsrView& mask) {
-  std::size_t longest = 0;
-  for (std::size_t i = 0; i < mask.rows(); ++i) longest = std::max(longest, mask.row(i).size());
-  return longest;
+// Queries whose global part is computed at one time: a block of the flash kernel's, within 256 KB.
+std::size_t global_rows_at_once(std::size_t d_model) {
+  return std::clamp<std::size_t>(65536 / d_model, 4, 96);
 }
 
-// Keys and values of the global nodes of every item: [batch g, 2 d_model], so that every head reads
-// a small dense block instead of gathering it for each block of rows.
-void gather_globals(std::span<const std::uint32_t> nodes, const TensorView& x, std::size_t d_model,
-                    Workspace& workspace) {
-  const MatrixSpan globals = Workspace::fit(workspace.globals, x.batch * nodes.size(), 2 * d_model);
-  for (std::size_t b = 0; b < x.batch; ++b) {
-    for (std::size_t g = 0; g < nodes.size(); ++g) {
-      std::copy_n(workspace.qkv.row(b * x.n + nodes[g]) + d_model, 2 * d_model,
-                  globals.row(b * nodes.size() + g));
-    }
+// Keys and values of the global nodes of one item: [g, 2 d_model].
+void gather_globals(std::span<const std::uint32_t> nodes, const MatrixView& qkv,
+                    const MatrixSpan& globals) {
+  const std::size_t d = globals.cols / 2;
+  for (std::size_t g = 0; g < nodes.size(); ++g) {
+    std::copy_n(qkv.row(nodes[g]) + d, 2 * d, globals.row(g));
   }
 }
 
 }  // namespace
+
+// Where the parts of one forward pass go.
+struct LocalGlobalAttention::Parts {
+  MatrixSpan qkv, mixed, local;  // [batch n, ...]; local may be mixed
+  MatrixSpan global;             // [batch n, d_model], or rows of scratch for every thread
+  bool keep_global;
+  MatrixSpan global_rows;  // [batch g, 2 d_model]
+  std::span<float> lse, global_lse;
+};
 
 LocalGlobalAttention::LocalGlobalAttention(std::size_t d_model, std::size_t num_heads,
                                            std::span<const std::uint32_t> global_indices,
@@ -73,17 +81,21 @@ void LocalGlobalAttention::update_global_indices(std::span<const std::uint32_t> 
   globals_ = checked_indices(indices, kAnyIndex, "attention: global indices");
 }
 
+std::size_t LocalGlobalAttention::window_size() const { return pattern_->window(); }
+
+const std::shared_ptr<const CsrMask>& LocalGlobalAttention::local_mask() const {
+  return pattern_->owned_mask();
+}
+
 void LocalGlobalAttention::update_window(std::size_t window_size) {
-  window_ = window_size;
-  local_ = nullptr;
+  pattern_ = std::make_shared<const detail::LocalPattern>(window_size);
 }
 
 void LocalGlobalAttention::update_local_mask(std::shared_ptr<const CsrMask> local) {
   if (local == nullptr) {
     throw Error(ErrorCode::kInvalidArgument, "attention: the local mask is null");
   }
-  local_ = std::move(local);
-  window_ = 0;
+  pattern_ = std::make_shared<const detail::LocalPattern>(std::move(local));
 }
 
 std::vector<NamedMatrix> LocalGlobalAttention::named_parameters() const {
@@ -125,70 +137,111 @@ Tensor LocalGlobalAttention::forward(const TensorView& x, const CsrView& local,
   return out;
 }
 
-void LocalGlobalAttention::forward(const TensorView& x, const CsrView* local, const TensorSpan& out,
-                                   Workspace& workspace, const Executor& executor) const {
-  detail::check_output(x, out);
+std::shared_ptr<const detail::LocalPattern> LocalGlobalAttention::pattern_for(
+    const TensorView& x, const CsrView* local) const {
   if (!globals_.empty() && globals_.back() >= x.n) {
     throw Error(ErrorCode::kInvalidArgument,
                 "attention: global index " + std::to_string(globals_.back()) +
                     " is outside a sequence of " + std::to_string(x.n));
   }
-  CsrView mask;
-  const bool masked = local != nullptr || local_ != nullptr;
+  std::shared_ptr<const detail::LocalPattern> pattern = pattern_;
   if (local != nullptr) {
     validate(*local);
-    mask = *local;
-  } else if (local_ != nullptr) {
-    mask = *local_;
+    pattern = std::make_shared<const detail::LocalPattern>(*local);
   }
-  if (masked) check_mask(mask, x.n);
+  if (pattern->mask() != nullptr) check_mask(*pattern->mask(), x.n);
+  return pattern;
+}
 
-  const Projections& projections = parameters_->projections;
-  projections.project_in(x, workspace, executor);
-  Workspace::fit(workspace.mixed, x.batch * x.n, d_model());
-  const std::size_t g = globals_.size();
-  gather_globals(globals_, x, d_model(), workspace);
+void LocalGlobalAttention::attend(const TensorView& x, const detail::LocalPattern& pattern,
+                                  const Parts& parts, const Executor& executor) const {
+  const std::size_t heads = num_heads(), d = d_model(), n = x.n, g = globals_.size();
+  const float scale = parameters_->scale;
+  const CsrView* mask = pattern.mask();
+  for (std::size_t b = 0; b < x.batch; ++b) {
+    const detail::Heads all = detail::heads_of(MatrixView(parts.qkv), d, b * n, n);
+    const MatrixSpan local = parts.local.sub_rows(b * n, n);
+    if (mask == nullptr) {
+      kernels::flash_attention_forward(all.q, all.k, all.v, {heads, scale, pattern.window()}, local,
+                                       detail::part(parts.lse, b, n * heads), executor);
+    } else {
+      kernels::graph_attention_forward(all.q, all.k, all.v, *mask, {heads, scale}, local, {},
+                                       executor);
+    }
+    if (g == 0) continue;
+    const MatrixSpan rows = parts.global_rows.sub_rows(b * g, g);
+    gather_globals(globals_, parts.qkv.sub_rows(b * n, n), rows);
+    const auto global_part = [&](std::size_t begin, std::size_t end, const MatrixSpan& out,
+                                 std::span<float> out_lse, const Executor& on) {
+      kernels::flash_attention_forward(all.q.sub_rows(begin, end - begin), rows.sub_cols(0, d),
+                                       rows.sub_cols(d, d), {heads, scale}, out, out_lse, on);
+    };
+    if (parts.keep_global) {
+      global_part(0, n, parts.global.sub_rows(b * n, n),
+                  detail::part(parts.global_lse, b, n * heads), executor);
+    }
+    const std::size_t block = global_rows_at_once(d);
+    executor.parallel_for_workers(
+        n, block, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+          const MatrixSpan global = parts.global.sub_rows(
+              parts.keep_global ? b * n + begin : worker * block, end - begin);
+          if (!parts.keep_global) global_part(begin, end, global, {}, detail::calling_thread());
+          for (std::size_t i = begin; i < end; ++i) {
+            parameters_->gate.blend(x.item(b).row(i), mask == nullptr || !mask->row(i).empty(),
+                                    local.row(i), global.row(i - begin),
+                                    parts.mixed.row(b * n + i));
+          }
+        });
+  }
+}
 
-  const std::size_t block = detail::dense_block(g);
-  const std::size_t longest = masked ? longest_row(mask) : detail::longest_window(x.n, window_);
-  const std::size_t global_floats = std::min(block, x.n) * head_dim();
-  const MatrixSpan scratch =
-      Workspace::fit(workspace.scratch, executor.threads(),
-                     std::max(longest, std::min(block, x.n) * g) + global_floats);
-  detail::for_each_block(
-      executor, x.batch * num_heads(), x.n, block,
-      [&](std::size_t worker, std::size_t item, std::size_t begin, std::size_t end) {
-        const detail::HeadViews head = detail::head_views(workspace, projections, x.n, item);
-        const MatrixSpan global_out(scratch.row(worker), end - begin, head_dim());
-        float* logits = scratch.row(worker) + global_floats;
-        if (g != 0) {
-          const MatrixView keys =
-              workspace.globals.view()
-                  .sub_rows(head.batch_item * g, g)
-                  .sub_cols(head.head * head_dim(), 2 * d_model() - head.head * head_dim());
-          detail::dense_rows(head.q.sub_rows(begin, end - begin), keys.sub_cols(0, head_dim()),
-                             keys.sub_cols(d_model(), head_dim()), parameters_->scale, global_out,
-                             logits);
-        }
-        for (std::size_t i = begin; i < end; ++i) {
-          bool has_local = true;
-          if (masked) {
-            const auto columns = mask.row(i);
-            has_local = !columns.empty();
-            detail::columns_row(head.q.row(i), head.k, head.v, columns, parameters_->scale,
-                                head.out.row(i), logits);
-          } else {
-            const detail::Range range = detail::window_of(i, window_, x.n);
-            detail::window_row(head.q.row(i), head.k, head.v, range.begin, range.end,
-                               parameters_->scale, head.out.row(i), logits);
-          }
-          if (g != 0) {
-            parameters_->gate.blend(head.head, x.item(head.batch_item).row(i), has_local,
-                                    global_out.row(i - begin), head.out.row(i));
-          }
-        }
-      });
-  projections.project_out(workspace, out, executor);
+void LocalGlobalAttention::forward(const TensorView& x, const CsrView* local, const TensorSpan& out,
+                                   Workspace& workspace, const Executor& executor) const {
+  detail::check_output(x, out);
+  const auto pattern = pattern_for(x, local);
+  const std::size_t rows = x.batch * x.n, d = d_model();
+  const MatrixSpan mixed = Workspace::fit(workspace.mixed, rows, d);
+  const Parts parts{
+      Workspace::fit(workspace.qkv, rows, 3 * d),
+      mixed,
+      mixed,
+      Workspace::fit(workspace.scratch,
+                     globals_.empty() ? 0 : executor.threads() * global_rows_at_once(d), d),
+      false,
+      Workspace::fit(workspace.globals, x.batch * globals_.size(), 2 * d),
+      {},
+      {}};
+  parameters_->projections.project_in(x, parts.qkv, executor);
+  attend(x, *pattern, parts, executor);
+  parameters_->projections.project_out(mixed, out, executor);
+}
+
+void LocalGlobalAttention::forward(const TensorView& x, const CsrView* local, const TensorSpan& out,
+                                   SavedForward& saved, const Executor& executor) const {
+  detail::check_output(x, out);
+  detail::SavedState& state = saved.state();
+  state.owner = nullptr;
+  state.pattern = pattern_for(x, local);
+  const std::size_t rows = x.batch * x.n, d = d_model();
+  const bool blended = !globals_.empty();
+  state.lse.resize(state.pattern->mask() == nullptr ? rows * num_heads() : 0);
+  state.global_lse.resize(blended ? rows * num_heads() : 0);
+  const MatrixSpan mixed = Workspace::fit(state.mixed, rows, d);
+  const Parts parts{Workspace::fit(state.qkv, rows, 3 * d),
+                    mixed,
+                    blended ? Workspace::fit(state.local, rows, d) : mixed,
+                    Workspace::fit(state.global, blended ? rows : 0, d),
+                    true,
+                    Workspace::fit(state.global_rows, x.batch * globals_.size(), 2 * d),
+                    state.lse,
+                    state.global_lse};
+  parameters_->projections.project_in(x, parts.qkv, executor);
+  attend(x, *state.pattern, parts, executor);
+  parameters_->projections.project_out(mixed, out, executor);
+  state.batch = x.batch;
+  state.n = x.n;
+  state.globals = globals_;
+  state.owner = parameters_.get();
 }
 
 }  // namespace halo::attention

@@ -4,9 +4,14 @@
 // The local pattern is a window of positions or a CsrMask (HnswMask's, a snapshot's links). Global
 // nodes come from the upper layers of an HNSW graph: update_global_indices.
 //
+// Forward and backward run on the fused kernels: tiles with an online softmax for windows and
+// global nodes, a walk over edges for masks; scores are never stored. Training passes a
+// SavedForward to forward and to backward; probabilities are recomputed.
+//
 // Thread-safety: forward is const and may be called from any number of threads, each with its own
-// Workspace. update_* change this object only: parameters and masks are immutable and shared, so a
-// copy is cheap, and a loop that changes the global nodes per layer works on its own copy.
+// Workspace or SavedForward, and so is backward. update_* change this object only: parameters and
+// masks are immutable and shared, so a copy is cheap, and a loop that changes the global nodes per
+// layer works on its own copy.
 #pragma once
 
 #include <cstddef>
@@ -18,11 +23,16 @@
 #include "halo/attention/attention_options.h"
 #include "halo/attention/gate.h"
 #include "halo/attention/projections.h"
+#include "halo/attention/saved_forward.h"
 #include "halo/attention/tensor.h"
 #include "halo/core/csr_mask.h"
 #include "halo/core/executor.h"
 
 namespace halo::attention {
+
+namespace detail {
+class LocalPattern;
+}
 
 class LocalGlobalAttention {
  public:
@@ -44,9 +54,9 @@ class LocalGlobalAttention {
   const Projections& projections() const { return parameters_->projections; }
   GateMode gate_mode() const { return parameters_->gate.mode(); }
   /// 0 where the local pattern is a mask.
-  std::size_t window_size() const { return window_; }
+  std::size_t window_size() const;
   /// Null where the local pattern is a window.
-  const std::shared_ptr<const CsrMask>& local_mask() const { return local_; }
+  const std::shared_ptr<const CsrMask>& local_mask() const;
   /// Ascending, each once.
   std::span<const std::uint32_t> global_indices() const { return globals_; }
 
@@ -75,9 +85,24 @@ class LocalGlobalAttention {
   /// With another local pattern for this call: a borrowed mask, checked first in O(entries).
   Tensor forward(const TensorView& x, const CsrView& local, const Executor& executor) const;
   /// The same into `out`, which has x's shape and is not x; undefined after an error. `local` is
-  /// null for the attention's own pattern.
+  /// null for the attention's own pattern. Beyond Q, K, V and the heads' outputs it uses at most
+  /// 1 MB a thread for heads of up to 256 dimensions.
   void forward(const TensorView& x, const CsrView* local, const TensorSpan& out,
                Workspace& workspace, const Executor& executor) const;
+  /// The same bytes, and leaves in `saved` what backward needs: O(batch n d_model). `local` must
+  /// live until then.
+  void forward(const TensorView& x, const CsrView* local, const TensorSpan& out,
+               SavedForward& saved, const Executor& executor) const;
+
+  /// The gradients of a loss by x and by every parameter, from its gradient d_out by the output of
+  /// the last forward(x, ..., saved) of this layer or of a copy that shares its parameters: window,
+  /// mask and global nodes are those of that call. Overwrites d_x unless it is null; adds to
+  /// `gradients`, which has named_parameters()' names. A mask of the layer's own is turned by
+  /// columns once, a borrowed one in every call. Throws kInvalidArgument where `saved` belongs to
+  /// another pass, kDimensionMismatch for other shapes, kNonFinite for NaN or infinity in d_out.
+  /// About three times forward.
+  void backward(const TensorView& x, const TensorView& d_out, SavedForward& saved,
+                const TensorSpan* d_x, Gradients& gradients, const Executor& executor) const;
 
  private:
   struct Parameters {
@@ -89,10 +114,17 @@ class LocalGlobalAttention {
                        std::span<const std::uint32_t> global_indices,
                        const AttentionOptions& options);
 
+  struct Parts;
+  std::shared_ptr<const detail::LocalPattern> pattern_for(const TensorView& x,
+                                                          const CsrView* local) const;
+  void attend(const TensorView& x, const detail::LocalPattern& pattern, const Parts& parts,
+              const Executor& executor) const;
+  void backward_item(std::size_t b, const TensorView& x, detail::SavedState& state,
+                     Gradients& gradients, const Executor& executor) const;
+
   std::shared_ptr<const Parameters> parameters_;
-  std::size_t window_ = 0;
-  std::shared_ptr<const CsrMask> local_;  // null: the window
-  std::vector<std::uint32_t> globals_;    // ascending, unique
+  std::shared_ptr<const detail::LocalPattern> pattern_;
+  std::vector<std::uint32_t> globals_;  // ascending, unique
 };
 
 }  // namespace halo::attention

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <set>
 
-#include "halo/attention/detail/row_kernels.h"
 #include "halo/core/error.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
@@ -13,8 +12,7 @@
 namespace halo::attention {
 namespace {
 
-// Rows of one product: small enough to share out, large enough to repay the packing of the weights.
-constexpr std::size_t kProductRows = 256;
+constexpr std::size_t kRowsAtOnce = 256;
 
 void fill_identity(const MatrixSpan& m) {
   for (std::size_t i = 0; i < m.rows; ++i) m.row(i)[i] = 1.0F;
@@ -30,19 +28,65 @@ void fill_glorot(const MatrixSpan& m, std::uint64_t seed, std::uint64_t stream) 
   }
 }
 
-void check_finite(const MatrixView& rows, std::size_t item, std::size_t first, const char* what) {
-  for (std::size_t i = 0; i < rows.rows; ++i) {
-    if (!kernels::all_finite(rows.row(i), rows.cols)) {
-      throw Error(ErrorCode::kNonFinite,
-                  "attention: " + std::string(what) + " NaN or infinity in row " +
-                      std::to_string(first + i) + " of item " + std::to_string(item));
+void check_finite(const TensorView& x, const char* what, const Executor& executor) {
+  const MatrixView rows = x.flat();
+  executor.parallel_for(rows.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      if (!kernels::all_finite(rows.row(i), rows.cols)) {
+        throw Error(ErrorCode::kNonFinite,
+                    "attention: " + std::string(what) + " NaN or infinity in row " +
+                        std::to_string(i % x.n) + " of item " + std::to_string(i / x.n));
+      }
     }
-  }
+  });
 }
 
 std::size_t bytes_of(const Matrix& m) { return m.rows() * m.stride() * sizeof(float); }
 
 }  // namespace
+
+struct Projections::Packed {
+  kernels::PackedMatrix qkv, output;
+};
+
+Gradients::Gradients(std::span<const NamedMatrix> parameters) {
+  for (const NamedMatrix& parameter : parameters) {
+    names_.push_back(parameter.name);
+    values_.emplace_back(parameter.value.rows, parameter.value.cols);
+  }
+}
+
+MatrixSpan Gradients::at(std::string_view name) {
+  const auto found = std::find(names_.begin(), names_.end(), name);
+  if (found == names_.end()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "gradients: no parameter is called " + std::string(name));
+  }
+  return values_[static_cast<std::size_t>(found - names_.begin())];
+}
+
+std::vector<NamedMatrix> Gradients::named() const {
+  std::vector<NamedMatrix> all;
+  for (std::size_t i = 0; i < names_.size(); ++i) all.push_back({names_[i], values_[i]});
+  return all;
+}
+
+void Gradients::clear() {
+  for (Matrix& value : values_) {
+    for (std::size_t i = 0; i < value.rows(); ++i) std::fill_n(value.row(i), value.cols(), 0.0F);
+  }
+}
+
+void Gradients::add(std::string_view name, const MatrixView& value) {
+  const MatrixSpan to = at(name);
+  if (value.rows != to.rows || value.cols != to.cols) {
+    throw Error(ErrorCode::kDimensionMismatch,
+                "gradients: " + std::to_string(value.rows) + " x " + std::to_string(value.cols) +
+                    " for " + std::string(name) + ", which is " + std::to_string(to.rows) + " x " +
+                    std::to_string(to.cols));
+  }
+  for (std::size_t i = 0; i < to.rows; ++i) kernels::axpy(1.0F, value.row(i), to.row(i), to.cols);
+}
 
 MatrixSpan Workspace::fit(Matrix& m, std::size_t rows, std::size_t cols) {
   if (m.rows() < rows || m.cols() != cols) m = Matrix::padded(rows, cols);
@@ -87,6 +131,7 @@ void Projections::visit(const std::function<void(const std::string&, const Matri
   visitor("w_k", w_qkv_.span().sub_cols(d, d));
   visitor("w_v", w_qkv_.span().sub_cols(2 * d, d));
   visitor("w_o", w_o_.span());
+  packed_ = std::make_shared<const Packed>(Packed{kernels::pack(w_qkv_), kernels::pack(w_o_)});
 }
 
 Projections Projections::copy() const {
@@ -94,37 +139,47 @@ Projections Projections::copy() const {
   twin.num_heads_ = num_heads_;
   twin.w_qkv_ = Matrix::copy_of(w_qkv_);
   twin.w_o_ = Matrix::copy_of(w_o_);
+  twin.packed_ = packed_;
   return twin;
 }
 
-void Projections::project_in(const TensorView& x, Workspace& workspace,
+void Projections::project_in(const TensorView& x, const MatrixSpan& qkv,
                              const Executor& executor) const {
   if (x.dim != d_model()) {
     throw Error(ErrorCode::kDimensionMismatch, "attention: input of dimension " +
                                                    std::to_string(x.dim) + ", d_model is " +
                                                    std::to_string(d_model()));
   }
-  const MatrixSpan qkv = Workspace::fit(workspace.qkv, x.batch * x.n, 3 * d_model());
-  detail::for_each_block(executor, x.batch, x.n, kProductRows,
-                         [&](std::size_t, std::size_t item, std::size_t begin, std::size_t end) {
-                           const MatrixView rows = x.item(item).sub_rows(begin, end - begin);
-                           check_finite(rows, item, begin, "the input has");
-                           kernels::gemm(rows, w_qkv_,
-                                         qkv.sub_rows(item * x.n + begin, end - begin),
-                                         detail::calling_thread());
-                         });
+  check_finite(x, "the input has", executor);
+  kernels::gemm(x.flat(), packed_->qkv, qkv, executor);
 }
 
-void Projections::project_out(const Workspace& workspace, const TensorSpan& out,
+void Projections::project_out(const MatrixView& mixed, const TensorSpan& out,
                               const Executor& executor) const {
-  detail::for_each_block(executor, out.batch, out.n, kProductRows,
-                         [&](std::size_t, std::size_t item, std::size_t begin, std::size_t end) {
-                           const MatrixSpan rows = out.item(item).sub_rows(begin, end - begin);
-                           kernels::gemm(
-                               workspace.mixed.view().sub_rows(item * out.n + begin, end - begin),
-                               w_o_, rows, detail::calling_thread());
-                           check_finite(rows, item, begin, "the output overflowed to");
-                         });
+  kernels::gemm(mixed, packed_->output, out.flat(), executor);
+  check_finite(out, "the output overflowed to", executor);
+}
+
+void Projections::project_out_backward(const MatrixView& mixed, const TensorView& d_out,
+                                       const MatrixSpan& d_mixed, Gradients& gradients,
+                                       const Executor& executor) const {
+  check_finite(d_out, "the output's gradient has", executor);
+  kernels::gemm_nt(d_out.flat(), w_o_, d_mixed, executor);
+  Matrix d_w(d_model(), d_model());
+  kernels::gemm_tn(mixed, d_out.flat(), d_w, executor);
+  gradients.add("w_o", d_w);
+}
+
+void Projections::project_in_backward(const TensorView& x, const MatrixView& d_qkv,
+                                      const TensorSpan* d_x, Gradients& gradients,
+                                      const Executor& executor) const {
+  if (d_x != nullptr) kernels::gemm_nt(d_qkv, w_qkv_, d_x->flat(), executor);
+  const std::size_t d = d_model();
+  Matrix d_w(d, 3 * d);
+  kernels::gemm_tn(x.flat(), d_qkv, d_w, executor);
+  gradients.add("w_q", d_w.view().sub_cols(0, d));
+  gradients.add("w_k", d_w.view().sub_cols(d, d));
+  gradients.add("w_v", d_w.view().sub_cols(2 * d, d));
 }
 
 void assign_parameters(

@@ -1,12 +1,15 @@
 // The Q, K, V and output projections that every attention layer owns, and how parameters are named.
 //
-// Thread-safety: read-only once made. No bias, as in the notes.
+// Thread-safety: read-only once made. No bias, as in the notes. Weights are laid out for the
+// running CPU's product kernels once, when they are made or changed.
 #pragma once
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "halo/attention/attention_options.h"
@@ -20,6 +23,27 @@ namespace halo::attention {
 struct NamedMatrix {
   std::string name;
   MatrixView value;
+};
+
+/// One matrix a parameter, shaped and named like it. A backward pass adds to them, so that batches,
+/// and layers that share parameters, sum up; clear() before the next step.
+class Gradients {
+ public:
+  Gradients() = default;
+  /// Zeros.
+  explicit Gradients(std::span<const NamedMatrix> parameters);
+
+  /// Throws kInvalidArgument for a name that no parameter has.
+  MatrixSpan at(std::string_view name);
+  /// In the order of the parameters.
+  std::vector<NamedMatrix> named() const;
+  void clear();
+  /// at(name) += value. Throws kDimensionMismatch for another shape.
+  void add(std::string_view name, const MatrixView& value);
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<Matrix> values_;
 };
 
 /// Buffers of one forward pass, kept between calls so that equal shapes allocate once. One call at
@@ -62,19 +86,31 @@ class Projections {
   void visit(const std::function<void(const std::string& name, const MatrixSpan& value)>& visitor);
   Projections copy() const;
 
-  /// Fills workspace.qkv with x [W_q W_k W_v]. Throws kDimensionMismatch for another x.dim and
-  /// kNonFinite, naming the row, for NaN or infinity in x. O(batch n d_model^2). Every item is
-  /// projected alone, so its bytes do not depend on the rest of the batch.
-  void project_in(const TensorView& x, Workspace& workspace, const Executor& executor) const;
-  /// out = workspace.mixed W_o. Throws kNonFinite where the result overflowed float32.
-  void project_out(const Workspace& workspace, const TensorSpan& out,
-                   const Executor& executor) const;
+  /// qkv [batch n, 3 d_model] = x [W_q W_k W_v]. Throws kDimensionMismatch for another x.dim and
+  /// kNonFinite, naming the row, for NaN or infinity in x. O(batch n d_model^2). Every row's bytes
+  /// depend on that row alone.
+  void project_in(const TensorView& x, const MatrixSpan& qkv, const Executor& executor) const;
+  /// out = mixed W_o, with mixed [batch n, d_model]. Throws kNonFinite where the result overflowed.
+  void project_out(const MatrixView& mixed, const TensorSpan& out, const Executor& executor) const;
+
+  /// d_mixed = d_out W_o^T; adds mixed^T d_out to "w_o". Throws kNonFinite for NaN or infinity in
+  /// d_out. O(batch n d_model^2).
+  void project_out_backward(const MatrixView& mixed, const TensorView& d_out,
+                            const MatrixSpan& d_mixed, Gradients& gradients,
+                            const Executor& executor) const;
+  /// d_x = d_qkv [W_q W_k W_v]^T, unless d_x is null; adds x^T d_qkv to "w_q", "w_k" and "w_v".
+  /// O(batch n d_model^2).
+  void project_in_backward(const TensorView& x, const MatrixView& d_qkv, const TensorSpan* d_x,
+                           Gradients& gradients, const Executor& executor) const;
 
  private:
+  struct Packed;
   Projections() = default;
+
   std::size_t num_heads_ = 0;
   Matrix w_qkv_;  // [d_model, 3 d_model]: one product for all three
   Matrix w_o_;
+  std::shared_ptr<const Packed> packed_;
 };
 
 /// Copies every value of `from` over the parameter of its name, which `visit` enumerates. Throws

@@ -1,9 +1,9 @@
 #include "halo/attention/standard_attention.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "halo/attention/detail/layer_support.h"
+#include "halo/attention/detail/dense_attention.h"
+#include "halo/attention/detail/projected_layer.h"
 #include "halo/attention/detail/row_kernels.h"
 
 namespace halo::attention {
@@ -36,20 +36,32 @@ Tensor StandardAttention::forward(const TensorView& x) const {
 
 void StandardAttention::forward(const TensorView& x, const TensorSpan& out, Workspace& workspace,
                                 const Executor& executor) const {
-  detail::check_output(x, out);
-  projections_->project_in(x, workspace, executor);
-  Workspace::fit(workspace.mixed, x.batch * x.n, d_model());
-  const std::size_t block = detail::dense_block(x.n);
-  const MatrixSpan scratch =
-      Workspace::fit(workspace.scratch, executor.threads(), std::min(block, x.n) * x.n);
-  detail::for_each_block(
-      executor, x.batch * num_heads(), x.n, block,
-      [&](std::size_t worker, std::size_t item, std::size_t begin, std::size_t end) {
-        const detail::HeadViews head = detail::head_views(workspace, *projections_, x.n, item);
-        detail::dense_rows(head.q.sub_rows(begin, end - begin), head.k, head.v, scale_,
-                           head.out.sub_rows(begin, end - begin), scratch.row(worker));
-      });
-  projections_->project_out(workspace, out, executor);
+  detail::run_layer(*projections_, x, out, workspace, executor,
+                    [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
+                      detail::dense_attention(in.q, in.k, in.v, num_heads(), scale_, mixed,
+                                              executor);
+                    });
+}
+
+void StandardAttention::forward(const TensorView& x, const TensorSpan& out, SavedForward& saved,
+                                const Executor& executor) const {
+  detail::run_layer(*projections_, x, out, saved, false, executor,
+                    [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
+                      detail::dense_attention(in.q, in.k, in.v, num_heads(), scale_, mixed,
+                                              executor);
+                    });
+}
+
+void StandardAttention::backward(const TensorView& x, const TensorView& d_out, SavedForward& saved,
+                                 const TensorSpan* d_x, Gradients& gradients,
+                                 const Executor& executor) const {
+  detail::run_layer_backward(*projections_, x, d_out, saved, d_x, gradients, executor,
+                             [&](const detail::Heads& in, const MatrixView&, std::span<const float>,
+                                 const MatrixView& d_mixed, const detail::HeadSpans& d) {
+                               detail::dense_attention_backward(in.q, in.k, in.v, num_heads(),
+                                                                scale_, d_mixed, d.q, d.k, d.v,
+                                                                executor);
+                             });
 }
 
 }  // namespace halo::attention

@@ -1,8 +1,9 @@
 // Dense multi-head attention, softmax(Q K^T / sqrt(d_h)) V: the exact reference mechanism, and the
 // choice for n < 512.
 //
-// Thread-safety: forward is const and may be called from any number of threads, each with its own
-// Workspace. Parameters are immutable and shared by copies, so a copy costs nothing.
+// Thread-safety: forward and backward are const and may be called from any number of threads, each
+// with its own Workspace or SavedForward. Parameters are immutable and shared by copies, so a copy
+// costs nothing.
 #pragma once
 
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "halo/attention/attention_options.h"
 #include "halo/attention/projections.h"
+#include "halo/attention/saved_forward.h"
 #include "halo/attention/tensor.h"
 #include "halo/core/executor.h"
 
@@ -42,6 +44,17 @@ class StandardAttention {
   /// The same into `out`, which has x's shape and is not x; undefined after an error.
   void forward(const TensorView& x, const TensorSpan& out, Workspace& workspace,
                const Executor& executor) const;
+  /// The same bytes, and leaves in `saved` what backward needs: O(batch n d_model).
+  void forward(const TensorView& x, const TensorSpan& out, SavedForward& saved,
+               const Executor& executor) const;
+
+  /// The gradients of a loss by x and by every parameter, from its gradient d_out by the output of
+  /// the last forward(x, out, saved) of this layer. Overwrites d_x unless it is null; adds to
+  /// `gradients`, which has named_parameters()' names. Throws kInvalidArgument where `saved`
+  /// belongs to another pass, kDimensionMismatch for other shapes, kNonFinite for NaN or infinity
+  /// in d_out. About three times forward.
+  void backward(const TensorView& x, const TensorView& d_out, SavedForward& saved,
+                const TensorSpan* d_x, Gradients& gradients, const Executor& executor) const;
 
  private:
   StandardAttention(std::shared_ptr<const Projections> projections, float scale);

@@ -1,9 +1,10 @@
-// What the attention layers share around their kernels: the views of one head and the check of the
+// What the attention layers share around their kernels: views of Q, K and V and the check of the
 // output.
 //
 // Private to the room.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "halo/attention/projections.h"
@@ -12,24 +13,31 @@
 
 namespace halo::attention::detail {
 
-/// Head `item % heads` of batch item `item / heads`, after project_in.
-struct HeadViews {
-  std::size_t batch_item, head;
+/// Q, K and V of all heads of one item, from rows [first, first + n) of [batch n, 3 d_model].
+struct Heads {
   MatrixView q, k, v;
-  MatrixSpan out;
 };
+inline Heads heads_of(const MatrixView& qkv, std::size_t d_model, std::size_t first,
+                      std::size_t n) {
+  const MatrixView rows = qkv.sub_rows(first, n);
+  return {rows.sub_cols(0, d_model), rows.sub_cols(d_model, d_model),
+          rows.sub_cols(2 * d_model, d_model)};
+}
+/// The mutable twin.
+struct HeadSpans {
+  MatrixSpan q, k, v;
+};
+inline HeadSpans heads_of(const MatrixSpan& qkv, std::size_t d_model, std::size_t first,
+                          std::size_t n) {
+  const MatrixSpan rows = qkv.sub_rows(first, n);
+  return {rows.sub_cols(0, d_model), rows.sub_cols(d_model, d_model),
+          rows.sub_cols(2 * d_model, d_model)};
+}
 
-inline HeadViews head_views(Workspace& workspace, const Projections& projections, std::size_t n,
-                            std::size_t item) {
-  const std::size_t b = item / projections.num_heads(), h = item % projections.num_heads();
-  const std::size_t d = projections.d_model(), head_dim = projections.head_dim();
-  const MatrixView qkv = workspace.qkv.view().sub_rows(b * n, n);
-  return {b,
-          h,
-          qkv.sub_cols(h * head_dim, head_dim),
-          qkv.sub_cols(d + h * head_dim, head_dim),
-          qkv.sub_cols(2 * d + h * head_dim, head_dim),
-          workspace.mixed.span().sub_rows(b * n, n).sub_cols(h * head_dim, head_dim)};
+/// Part b of equal parts of `all`; empty where all is.
+template <class T>
+std::span<T> part(std::span<T> all, std::size_t b, std::size_t size) {
+  return all.empty() ? all : all.subspan(b * size, size);
 }
 
 inline void check_output(const TensorView& x, const TensorSpan& out) {

@@ -10,13 +10,13 @@
 namespace halo::attention {
 namespace {
 
-// Two heads of two dimensions; blends head 1 of a node.
+// Two heads of two dimensions; the part of head 1 of a blended node.
 std::vector<float> blend(const Gate& gate, bool has_local = true) {
-  const std::vector<float> x{1, 2, 3, 4}, global{10, 20};
-  std::vector<float> local{1, 2};
-  if (!has_local) local = {0, 0};
-  gate.blend(1, x.data(), has_local, global.data(), local.data());
-  return local;
+  const std::vector<float> x{1, 2, 3, 4}, global{-5, -6, 10, 20};
+  std::vector<float> local{7, 8, 1, 2};
+  if (!has_local) local = {0, 0, 0, 0};
+  gate.blend(x.data(), has_local, local.data(), global.data(), local.data());
+  return {local[2], local[3]};
 }
 
 Gate with(Gate gate, const std::vector<NamedMatrix>& values) {

@@ -60,16 +60,36 @@ TEST(Projections, RefusesHeadsThatDoNotDivide) {
 }
 
 TEST(Projections, AWorkspaceIsReusedAndCounted) {
-  const Projections p(8, 2, {});
   Workspace workspace;
   EXPECT_EQ(workspace.bytes(), 0U);
-  const Executor executor(1);
-  p.project_in(test::random_tensor(2, 10, 8, 1), workspace, executor);
+  Workspace::fit(workspace.qkv, 20, 24);
   EXPECT_EQ(workspace.bytes(), 20U * 32U * sizeof(float));
   EXPECT_EQ(workspace.bytes_beyond_qkv(), 0U);
   const float* data = workspace.qkv.data();
-  p.project_in(test::random_tensor(1, 7, 8, 1), workspace, executor);
-  EXPECT_EQ(workspace.qkv.data(), data);
+  EXPECT_EQ(Workspace::fit(workspace.qkv, 7, 24).data, data);
+}
+
+// The weights' packed copies follow them.
+TEST(Projections, ProjectsWithTheWeightsAsTheyAre) {
+  const Executor executor(2);
+  Projections p(8, 2, {});
+  const Tensor x = test::random_tensor(2, 5, 8, 1);
+  const Matrix w = test::random_matrix(8, 8, 2);
+  const std::vector<NamedMatrix> changed{{"w_k", w}};
+  assign_parameters(changed, [&](const auto& visitor) { p.visit(visitor); });
+  const Projections copy = p.copy();
+  Matrix qkv(10, 24);
+  Tensor out(2, 5, 8);
+  copy.project_in(x, qkv, executor);
+  copy.project_out(qkv.view().sub_cols(8, 8), out, executor);
+  const Matrix keys = test::plain_product(x.view().flat(), w);
+  for (std::size_t i = 0; i < 10; ++i) {
+    for (std::size_t c = 0; c < 8; ++c) {
+      EXPECT_NEAR(qkv.row(i)[c], x.data()[i * 8 + c], 1e-6);
+      EXPECT_NEAR(qkv.row(i)[8 + c], keys.row(i)[c], 1e-5);
+      EXPECT_NEAR(out.data()[i * 8 + c], keys.row(i)[c], 1e-5);
+    }
+  }
 }
 
 TEST(Projections, AssignChecksNamesShapesAndValues) {

@@ -1,0 +1,119 @@
+#include "halo/attention/detail/dense_attention.h"
+
+#include <algorithm>
+#include <cassert>
+#include <vector>
+
+#include "halo/attention/detail/row_kernels.h"
+#include "halo/core/kernels/distance.h"
+#include "halo/core/kernels/gemm.h"
+#include "halo/core/kernels/vector_ops.h"
+
+namespace halo::attention::detail {
+namespace {
+
+MatrixView head_of(const MatrixView& m, std::size_t head, std::size_t heads) {
+  return m.sub_cols(head * (m.cols / heads), m.cols / heads);
+}
+MatrixSpan head_of(const MatrixSpan& m, std::size_t head, std::size_t heads) {
+  return m.sub_cols(head * (m.cols / heads), m.cols / heads);
+}
+
+void zero(const MatrixSpan& m) {
+  for (std::size_t i = 0; i < m.rows; ++i) std::fill_n(m.row(i), m.cols, 0.0F);
+}
+
+void add(const MatrixView& from, const MatrixSpan& to) {
+  for (std::size_t i = 0; i < to.rows; ++i) kernels::axpy(1.0F, from.row(i), to.row(i), to.cols);
+}
+
+void probabilities(const MatrixView& q, const kernels::PackedMatrix& keys, float scale,
+                   const MatrixSpan& p) {
+  kernels::gemm(q, keys, p, calling_thread());
+  for (std::size_t i = 0; i < p.rows; ++i) {
+    kernels::scale(scale, p.row(i), p.cols);
+    kernels::softmax(p.row(i), p.cols);
+  }
+}
+
+// Gradients by probability become gradients by q . k: scale p (slope - sum p slope).
+void score_slopes(const MatrixView& p, float scale, const MatrixSpan& slopes) {
+  for (std::size_t i = 0; i < p.rows; ++i) {
+    float* slope = slopes.row(i);
+    const float* row = p.row(i);
+    const float mean = kernels::dot(row, slope, p.cols);
+    for (std::size_t j = 0; j < p.cols; ++j) slope[j] = scale * row[j] * (slope[j] - mean);
+  }
+}
+
+struct Head {
+  MatrixView q, k, v, d_out;
+  MatrixSpan d_q, d_k, d_v;
+};
+
+void backward_head(const Head& head, float scale) {
+  const std::size_t m = head.k.rows, block = dense_block(m);
+  const kernels::PackedMatrix keys_t = kernels::pack_transposed(head.k),
+                              keys = kernels::pack(head.k),
+                              values_t = kernels::pack_transposed(head.v);
+  Matrix p(std::min(block, head.q.rows), m), slopes(p.rows(), m);
+  Matrix part_k(m, head.k.cols), part_v(m, head.v.cols);
+  zero(head.d_k);
+  zero(head.d_v);
+  for (std::size_t begin = 0; begin < head.q.rows; begin += block) {
+    const std::size_t count = std::min(block, head.q.rows - begin);
+    const MatrixView q = head.q.sub_rows(begin, count), d_out = head.d_out.sub_rows(begin, count);
+    const MatrixSpan p_rows = p.span().sub_rows(0, count), s = slopes.span().sub_rows(0, count);
+    probabilities(q, keys_t, scale, p_rows);
+    kernels::gemm(d_out, values_t, s, calling_thread());
+    score_slopes(p_rows, scale, s);
+    kernels::gemm(s, keys, head.d_q.sub_rows(begin, count), calling_thread());
+    kernels::gemm_tn(s, q, part_k, calling_thread());
+    kernels::gemm_tn(p_rows, d_out, part_v, calling_thread());
+    add(part_k, head.d_k);
+    add(part_v, head.d_v);
+  }
+}
+
+}  // namespace
+
+void dense_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                     std::size_t heads, float scale, const MatrixSpan& out,
+                     const Executor& executor) {
+  assert(q.cols == k.cols && k.rows == v.rows && out.rows == q.rows && out.cols == v.cols);
+  if (k.rows == 0) return zero(out);
+  std::vector<kernels::PackedMatrix> keys(heads), values(heads);
+  executor.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t h = begin; h < end; ++h) {
+      keys[h] = kernels::pack_transposed(head_of(k, h, heads));
+      values[h] = kernels::pack(head_of(v, h, heads));
+    }
+  });
+  const std::size_t block = dense_block(k.rows);
+  Matrix logits(executor.threads(), std::min(block, q.rows) * k.rows);
+  for_each_block(executor, heads, q.rows, block,
+                 [&](std::size_t worker, std::size_t h, std::size_t begin, std::size_t end) {
+                   const MatrixSpan p(logits.row(worker), end - begin, k.rows);
+                   probabilities(head_of(q, h, heads).sub_rows(begin, end - begin), keys[h], scale,
+                                 p);
+                   kernels::gemm(p, values[h], head_of(out, h, heads).sub_rows(begin, end - begin),
+                                 calling_thread());
+                 });
+}
+
+void dense_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              std::size_t heads, float scale, const MatrixView& d_out,
+                              const MatrixSpan& d_q, const MatrixSpan& d_k, const MatrixSpan& d_v,
+                              const Executor& executor) {
+  if (k.rows == 0) return zero(d_q);
+  executor.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t h = begin; h < end; ++h) {
+      backward_head({head_of(q, h, heads), head_of(k, h, heads), head_of(v, h, heads),
+                     head_of(d_out, h, heads), head_of(d_q, h, heads), head_of(d_k, h, heads),
+                     head_of(d_v, h, heads)},
+                    scale);
+    }
+  });
+}
+
+}  // namespace halo::attention::detail
