@@ -2,57 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 #include <vector>
 
-#include "halo/attention/detail/row_kernels.h"
-#include "halo/attention/sparse_mask.h"
-#include "halo/core/error.h"
+#include "halo/attention/detail/block_sparse.h"
+#include "halo/attention/detail/dense_attention.h"
+#include "halo/attention/detail/head_checks.h"
+#include "halo/attention/detail/packed_features.h"
+#include "halo/core/kernels/flash_attention.h"
+#include "halo/core/kernels/graph_attention.h"
+#include "halo/core/kernels/linear_attention.h"
 
 namespace halo::attention {
 namespace {
 
-void require(bool fits, const char* what, std::size_t got, std::size_t wanted) {
-  if (!fits) {
-    throw Error(ErrorCode::kDimensionMismatch, std::string("attention: ") + what + ": " +
-                                                   std::to_string(got) + " instead of " +
-                                                   std::to_string(wanted));
+using detail::check_gradients;
+using detail::check_mask_shape;
+using detail::check_shapes;
+using detail::require;
+
+void flash_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                    const kernels::FlashOptions& options, const MatrixView& d_out,
+                    const HeadGradients& gradients, const Executor& executor) {
+  Matrix out = Matrix::padded(q.rows, v.cols);
+  std::vector<float> lse(q.rows);
+  kernels::flash_attention_forward(q, k, v, options, out, lse, executor);
+  kernels::flash_attention_backward(q, k, v, options, out, lse, d_out,
+                                    {gradients.q, gradients.k, gradients.v}, executor);
+}
+
+kernels::LinearAttentionOptions linear_options(const RandomFeatures& features, float scale,
+                                               const MatrixView& q) {
+  require(features.dim() == q.cols, "dimension of the random features", features.dim(), q.cols);
+  if (scale <= 0.0F) {
+    throw Error(ErrorCode::kInvalidArgument, "attention: linear attention needs a scale above 0");
   }
-}
-
-void check_shapes(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,
-                  const MatrixSpan& out) {
-  require(k.cols == q.cols, "dimension of the keys", k.cols, q.cols);
-  require(v.rows == k.rows, "number of values", v.rows, k.rows);
-  require(out.rows == q.rows, "rows of the output", out.rows, q.rows);
-  require(out.cols == v.cols, "columns of the output", out.cols, v.cols);
-  if (!std::isfinite(scale)) {
-    throw Error(ErrorCode::kInvalidArgument, "attention: the scale is not finite");
-  }
-}
-
-MatrixView gather(const MatrixView& m, std::span<const std::uint32_t> rows, Matrix& into) {
-  into = Matrix::padded(rows.size(), m.cols);
-  for (std::size_t r = 0; r < rows.size(); ++r) std::copy_n(m.row(rows[r]), m.cols, into.row(r));
-  return into;
-}
-
-// Both kinds of mask answer rows() and row(i).
-template <class Mask>
-void masked_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                      const Mask& mask, float scale, const MatrixSpan& out,
-                      const Executor& executor) {
-  detail::for_each_block(executor, 1, q.rows, detail::kRowBlock,
-                         [&](std::size_t, std::size_t, std::size_t begin, std::size_t end) {
-                           std::size_t longest = 0;
-                           for (std::size_t i = begin; i < end; ++i)
-                             longest = std::max(longest, mask.row(i).size());
-                           std::vector<float> scratch(longest);
-                           for (std::size_t i = begin; i < end; ++i) {
-                             detail::columns_row(q.row(i), k, v, mask.row(i), scale, out.row(i),
-                                                 scratch.data());
-                           }
-                         });
+  return {.scale = std::sqrt(scale)};
 }
 
 }  // namespace
@@ -60,13 +44,29 @@ void masked_attention(const MatrixView& q, const MatrixView& k, const MatrixView
 void standard_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,
                         const MatrixSpan& out, const Executor& executor) {
   check_shapes(q, k, v, scale, out);
-  const std::size_t block = detail::dense_block(k.rows);
-  detail::for_each_block(executor, 1, q.rows, block,
-                         [&](std::size_t, std::size_t, std::size_t begin, std::size_t end) {
-                           std::vector<float> scratch((end - begin) * k.rows);
-                           detail::dense_rows(q.sub_rows(begin, end - begin), k, v, scale,
-                                              out.sub_rows(begin, end - begin), scratch.data());
-                         });
+  detail::dense_attention(q, k, v, 1, scale, out, executor);
+}
+
+void standard_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                                 float scale, const MatrixView& d_out,
+                                 const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  detail::dense_attention_backward(q, k, v, 1, scale, d_out, gradients.q, gradients.k, gradients.v,
+                                   executor);
+}
+
+void flash_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,
+                     const MatrixSpan& out, std::span<float> lse, const Executor& executor) {
+  check_shapes(q, k, v, scale, out);
+  require(lse.empty() || lse.size() == q.rows, "values of lse", lse.size(), q.rows);
+  kernels::flash_attention_forward(q, k, v, {1, scale}, out, lse, executor);
+}
+
+void flash_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              float scale, const MatrixView& d_out, const HeadGradients& gradients,
+                              const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  flash_backward(q, k, v, {1, scale}, d_out, gradients, executor);
 }
 
 void csr_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -74,9 +74,41 @@ void csr_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v
                    const Executor& executor) {
   check_shapes(q, k, v, scale, out);
   validate(mask);
-  require(mask.rows() == q.rows, "rows of the mask", mask.rows(), q.rows);
-  require(mask.num_columns == k.rows, "columns of the mask", mask.num_columns, k.rows);
-  masked_attention(q, k, v, mask, scale, out, executor);
+  check_mask_shape(mask.rows(), mask.num_columns, q, k);
+  kernels::graph_attention_forward(q, k, v, mask, {1, scale}, out, {}, executor);
+}
+
+void csr_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                            const CsrView& mask, float scale, const MatrixView& d_out,
+                            const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  validate(mask);
+  check_mask_shape(mask.rows(), mask.num_columns, q, k);
+  std::vector<float> workspace;
+  kernels::graph_attention_backward(q, k, v, mask, kernels::transposed_edges(mask), {1, scale},
+                                    d_out, {gradients.q, gradients.k, gradients.v}, workspace,
+                                    executor);
+}
+
+void block_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                     const BlockMask& mask, float scale, const MatrixSpan& out,
+                     const Executor& executor) {
+  check_shapes(q, k, v, scale, out);
+  check_mask_shape(mask.n(), mask.n(), q, k);
+  std::vector<float> lse(q.rows);
+  detail::block_attention(q, k, v, 1, mask, scale, out, lse, executor);
+}
+
+void block_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              const BlockMask& mask, float scale, const MatrixView& d_out,
+                              const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  check_mask_shape(mask.n(), mask.n(), q, k);
+  Matrix out = Matrix::padded(q.rows, v.cols);
+  std::vector<float> lse(q.rows);
+  detail::block_attention(q, k, v, 1, mask, scale, out, lse, executor);
+  detail::block_attention_backward(q, k, v, 1, mask, scale, out, lse, d_out, gradients.q,
+                                   gradients.k, gradients.v, executor);
 }
 
 void window_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -84,34 +116,32 @@ void window_attention(const MatrixView& q, const MatrixView& k, const MatrixView
                       const Executor& executor) {
   check_shapes(q, k, v, scale, out);
   require(k.rows == q.rows, "number of keys", k.rows, q.rows);
-  detail::for_each_block(executor, 1, q.rows, detail::kRowBlock,
-                         [&](std::size_t, std::size_t, std::size_t begin, std::size_t end) {
-                           std::vector<float> scratch(detail::longest_window(q.rows, window));
-                           for (std::size_t i = begin; i < end; ++i) {
-                             const detail::Range range = detail::window_of(i, window, q.rows);
-                             detail::window_row(q.row(i), k, v, range.begin, range.end, scale,
-                                                out.row(i), scratch.data());
-                           }
-                         });
+  kernels::flash_attention_forward(q, k, v, {1, scale, window}, out, {}, executor);
 }
 
-void global_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                      std::span<const std::uint32_t> indices, float scale, const MatrixSpan& out,
+void window_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               std::size_t window, float scale, const MatrixView& d_out,
+                               const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  require(k.rows == q.rows, "number of keys", k.rows, q.rows);
+  flash_backward(q, k, v, {1, scale, window}, d_out, gradients, executor);
+}
+
+void linear_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                      const RandomFeatures& features, float scale, const MatrixSpan& out,
                       const Executor& executor) {
   check_shapes(q, k, v, scale, out);
-  const std::vector<std::uint32_t> keys =
-      checked_indices(indices, k.rows, "attention: global indices");
-  Matrix k_rows, v_rows;
-  standard_attention(q, gather(k, keys, k_rows), gather(v, keys, v_rows), scale, out, executor);
+  kernels::linear_attention_forward(q, k, v, features.packed().omega_t,
+                                    linear_options(features, scale, q), out, executor);
 }
 
-void layer_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     const LayerMask& mask, float scale, const MatrixSpan& out,
-                     const Executor& executor) {
-  check_shapes(q, k, v, scale, out);
-  require(mask.rows() == q.rows, "rows of the mask", mask.rows(), q.rows);
-  require(mask.num_columns() == k.rows, "columns of the mask", mask.num_columns(), k.rows);
-  masked_attention(q, k, v, mask, scale, out, executor);
+void linear_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               const RandomFeatures& features, float scale, const MatrixView& d_out,
+                               const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  kernels::linear_attention_backward(q, k, v, features.packed().omega, features.packed().omega_t,
+                                     linear_options(features, scale, q), d_out,
+                                     {gradients.q, gradients.k, gradients.v}, executor);
 }
 
 }  // namespace halo::attention

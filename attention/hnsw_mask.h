@@ -29,6 +29,10 @@ class LayerMask {
   std::size_t rows() const { return list_of_node_.size(); }
   std::size_t num_columns() const { return list_of_node_.size(); }
   std::span<const std::uint32_t> row(std::size_t i) const { return lists_[list_of_node_[i]]; }
+  /// Rows that share a list have the same row().
+  std::size_t num_lists() const { return lists_.size(); }
+  std::span<const std::uint32_t> list(std::size_t l) const { return lists_[l]; }
+  std::size_t list_of(std::size_t i) const { return list_of_node_[i]; }
   /// How many entries the mask would store as CSR: up to n^2. O(1).
   std::uint64_t entries() const { return entries_; }
 

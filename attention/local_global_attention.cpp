@@ -7,7 +7,7 @@
 
 #include "halo/attention/detail/layer_support.h"
 #include "halo/attention/detail/local_pattern.h"
-#include "halo/attention/detail/row_kernels.h"
+#include "halo/attention/detail/row_blocks.h"
 #include "halo/attention/detail/saved_state.h"
 #include "halo/attention/sparse_mask.h"
 #include "halo/core/kernels/flash_attention.h"

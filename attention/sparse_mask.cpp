@@ -6,7 +6,7 @@
 #include <ostream>
 #include <utility>
 
-#include "halo/attention/detail/row_kernels.h"
+#include "halo/attention/detail/row_blocks.h"
 #include "halo/core/error.h"
 #include "halo/core/random.h"
 

@@ -4,7 +4,7 @@
 
 #include "halo/attention/detail/dense_attention.h"
 #include "halo/attention/detail/projected_layer.h"
-#include "halo/attention/detail/row_kernels.h"
+#include "halo/attention/detail/row_blocks.h"
 
 namespace halo::attention {
 

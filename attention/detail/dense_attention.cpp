@@ -4,7 +4,7 @@
 #include <cassert>
 #include <vector>
 
-#include "halo/attention/detail/row_kernels.h"
+#include "halo/attention/detail/row_blocks.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"

@@ -6,8 +6,10 @@
 #include <memory>
 #include <vector>
 
+#include "halo/attention/detail/flash_pattern.h"
 #include "halo/attention/detail/local_pattern.h"
 #include "halo/attention/projections.h"
+#include "halo/attention/random_features.h"
 #include "halo/attention/tensor.h"
 
 namespace halo::attention::detail {
@@ -17,6 +19,8 @@ struct SavedState {
   std::size_t batch = 0, n = 0;
   std::shared_ptr<const LocalPattern> pattern;
   std::vector<std::uint32_t> globals;
+  std::shared_ptr<const FlashPattern> flash_pattern;
+  std::shared_ptr<const std::vector<RandomFeatures>> features;
 
   Matrix qkv;            // [batch n, 3 d_model]
   Matrix mixed;          // [batch n, d_model]: what W_o multiplies

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention_test_support.h"
+#include "gradient_check.h"
 #include "halo/attention/reference.h"
 
 namespace halo::attention {
@@ -88,6 +89,27 @@ TEST(StandardAttention, RefusesBadInput) {
   for (std::size_t i = 0; i < 16; ++i) huge.data()[i] = i % 2 == 0 ? 3e38F : -3e38F;
   expect_error(ErrorCode::kNonFinite, "overflowed", [&] { attention.forward(huge, executor); });
   expect_error(ErrorCode::kInvalidArgument, "multiple", [] { const StandardAttention a(10, 4); });
+}
+
+TEST(StandardAttention, EveryGradient) {
+  for (const std::size_t n : {0U, 1U, 2U, 9U}) {
+    const StandardAttention attention(
+        6, 2, {.initialisation = Initialisation::kGlorot, .seed = 8, .scale = 0.8F});
+    const Tensor x = test::random_tensor(2, n, 6, n);
+    const test::Plain plain = test::plain_layer(
+        x, 2, attention.named_parameters(),
+        [](const std::map<std::string, test::Values>&, std::size_t, std::size_t,
+           const test::Values& q, const test::Values& k, const test::Values& v) {
+          return test::plain_attention(q, k, v, 3, static_cast<double>(0.8F),
+                                       [](std::size_t, std::size_t) { return true; });
+        });
+    test::check_layer_gradients(
+        attention, x, test::random_tensor(2, n, 6, 7), plain, 1e-5,
+        [&](const Tensor& in, Tensor& out, SavedForward& saved, const Executor& executor) {
+          attention.forward(in, out, saved, executor);
+          EXPECT_TRUE(test::same_bytes(out, attention.forward(in)));
+        });
+  }
 }
 
 }  // namespace

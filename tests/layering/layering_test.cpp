@@ -21,9 +21,11 @@ using testing::IsEmpty;
 /// Sources whose logic is tested in the file of a sibling.
 const std::map<std::string, std::string>& covered_elsewhere() {
   static const std::map<std::string, std::string> kCovered = {
+      {"attention/detail/block_sparse.cpp", "tests/attention/head_attention_test.cpp"},
+      {"attention/gathered_attention.cpp", "tests/attention/head_attention_test.cpp"},
       {"attention/detail/dense_attention.cpp", "tests/attention/standard_attention_test.cpp"},
       {"attention/saved_forward.cpp", "tests/attention/local_global_backward_test.cpp"},
-      {"attention/detail/row_kernels.cpp", "tests/attention/head_attention_test.cpp"},
+      {"attention/detail/row_blocks.cpp", "tests/attention/head_attention_test.cpp"},
       {"core/matrix.cpp", "tests/core/matrix_view_test.cpp"},
       {"core/kernels/attention_reference.cpp", "tests/core/kernels/flash_attention_test.cpp"},
       {"core/kernels/distance_reference.cpp", "tests/core/kernels/distance_test.cpp"},
