@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "halo/attention/detail/packed_features.h"
@@ -31,6 +32,14 @@ void scale_to(double length, Row& row) {
   for (double& value : row) value *= by;
 }
 
+void check(std::size_t count, std::size_t dim) {
+  if (count == 0 || dim == 0) {
+    throw Error(ErrorCode::kInvalidArgument, "attention: " + std::to_string(count) +
+                                                 " random features of dimension " +
+                                                 std::to_string(dim) + ": both must be at least 1");
+  }
+}
+
 // At most dim rows of unit length, orthogonal (Gram-Schmidt, twice for the rounding), in a
 // direction that is uniform on the sphere.
 std::vector<Row> orthogonal_rows(std::size_t count, std::size_t dim, Random& random) {
@@ -50,15 +59,8 @@ std::vector<Row> orthogonal_rows(std::size_t count, std::size_t dim, Random& ran
   return rows;
 }
 
-}  // namespace
-
-RandomFeatures::RandomFeatures(std::size_t count, std::size_t dim, std::uint64_t seed,
-                               std::uint64_t stream) {
-  if (count == 0 || dim == 0) {
-    throw Error(ErrorCode::kInvalidArgument, "attention: " + std::to_string(count) +
-                                                 " random features of dimension " +
-                                                 std::to_string(dim) + ": both must be at least 1");
-  }
+Matrix draw(std::size_t count, std::size_t dim, std::uint64_t seed, std::uint64_t stream) {
+  check(count, dim);
   Random random(seed, stream);
   Matrix directions(count, dim);
   for (std::size_t first = 0; first < count; first += dim) {
@@ -72,9 +74,23 @@ RandomFeatures::RandomFeatures(std::size_t count, std::size_t dim, std::uint64_t
       }
     }
   }
-  packed_ = std::make_shared<const Packed>(
-      Packed{kernels::pack(directions), kernels::pack_transposed(directions)});
-  directions_ = std::make_shared<const Matrix>(std::move(directions));
+  return directions;
 }
+
+}  // namespace
+
+RandomFeatures::RandomFeatures(std::size_t count, std::size_t dim, std::uint64_t seed,
+                               std::uint64_t stream)
+    : RandomFeatures(draw(count, dim, seed, stream)) {}
+
+RandomFeatures RandomFeatures::from_directions(const MatrixView& directions) {
+  check(directions.rows, directions.cols);
+  return RandomFeatures(Matrix::copy_of(directions));
+}
+
+RandomFeatures::RandomFeatures(Matrix directions)
+    : directions_(std::make_shared<const Matrix>(std::move(directions))),
+      packed_(std::make_shared<const Packed>(
+          Packed{kernels::pack(*directions_), kernels::pack_transposed(*directions_)})) {}
 
 }  // namespace halo::attention

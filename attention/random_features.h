@@ -20,6 +20,9 @@ class RandomFeatures {
   /// kInvalidArgument for a count or dim of 0. O(count dim^2).
   RandomFeatures(std::size_t count, std::size_t dim, std::uint64_t seed, std::uint64_t stream = 0);
 
+  /// These directions, whoever drew them. Throws kInvalidArgument where there is none.
+  static RandomFeatures from_directions(const MatrixView& directions);
+
   std::size_t count() const { return directions_->rows(); }
   std::size_t dim() const { return directions_->cols(); }
   /// [count, dim].
@@ -30,6 +33,7 @@ class RandomFeatures {
   const Packed& packed() const { return *packed_; }
 
  private:
+  explicit RandomFeatures(Matrix directions);
   std::shared_ptr<const Matrix> directions_;
   std::shared_ptr<const Packed> packed_;
 };
