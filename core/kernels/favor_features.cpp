@@ -1,14 +1,81 @@
 #include "halo/core/kernels/favor_features.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "halo/core/kernels/favor_features.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h must come first.
+#include <hwy/highway.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cmath>
 
+#include "halo/core/kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace halo::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The largest scale * x.
+float ScaledMax(const float* x, std::size_t d, float scale) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto by = hn::Set(tag, scale);
+  auto high = hn::Set(tag, -std::numeric_limits<float>::infinity());
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) high = hn::Max(high, hn::Mul(by, hn::LoadU(tag, x + i)));
+  float largest = hn::GetLane(hn::MaxOfLanes(tag, high));
+  for (; i < d; ++i) largest = std::max(largest, scale * x[i]);
+  return largest;
+}
+
+// In place: x <- e^(scale x - shift) + epsilon; returns x . weights.
+float ExponentialsDot(float* x, std::size_t d, float scale, float shift, float epsilon,
+                      const float* weights) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  auto sum = hn::Zero(tag);
+  const auto step = [&](auto to, std::size_t i) HWY_ATTR {
+    const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
+    const auto e = hn::Add(simd::exp(to, power), hn::Set(to, epsilon));
+    hn::StoreU(e, to, x + i);
+    return hn::Mul(e, hn::LoadU(to, weights + i));
+  };
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) sum = hn::Add(sum, step(tag, i));
+  float total = hn::GetLane(hn::SumOfLanes(tag, sum));
+  for (; i < d; ++i) total += hn::GetLane(step(hn::CappedTag<float, 1>(), i));
+  return total;
+}
+
+// In place: x <- e^(scale x - shift).
+void ScaledExponentials(float* x, std::size_t d, float scale, float shift) {
+  const hn::ScalableTag<float> tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto step = [&](auto to, std::size_t i) HWY_ATTR {
+    const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
+    hn::StoreU(simd::exp(to, power), to, x + i);
+  };
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) step(tag, i);
+  for (; i < d; ++i) step(hn::CappedTag<float, 1>(), i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace halo::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 #include "halo/core/kernels/distance.h"
-#include "halo/core/kernels/softmax.h"
 #include "halo/core/kernels/vector_ops.h"
 
 namespace halo::kernels {
+
+HWY_EXPORT(ScaledMax);
+HWY_EXPORT(ExponentialsDot);
+HWY_EXPORT(ScaledExponentials);
+
 namespace {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -19,6 +86,10 @@ constexpr std::size_t kParts = 32;
 const Executor& calling_thread() {
   static const Executor executor(1);
   return executor;
+}
+
+float half_square(const float* x, std::size_t d, float scale) {
+  return 0.5F * scale * scale * dot(x, x, d);
 }
 
 // The sums of some keys, epsilon left out.
@@ -39,12 +110,6 @@ struct Part {
     scale(factor, ones.data(), ones.size());
     max = to;
   }
-
-  void add(const MatrixView& block_values, float factor) {
-    for (std::size_t r = 0; r < values.rows(); ++r) {
-      axpy(factor, block_values.row(r), values.row(r), values.cols());
-    }
-  }
 };
 
 // Keys [begin, end).
@@ -52,49 +117,65 @@ void sum_part(const MatrixView& k, const MatrixView& v, const PackedMatrix& omeg
               std::size_t begin, std::size_t end, Part& sums) {
   const std::size_t features = omega_t.cols();
   Matrix phi = Matrix::padded(kFeatureBlock, features);
-  Matrix block_values = Matrix::padded(features, v.cols);
-  std::vector<float> shift(kFeatureBlock);
   for (std::size_t b = begin; b < end; b += kFeatureBlock) {
     const std::size_t count = std::min(kFeatureBlock, end - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count);
-    stabilised_features(k.sub_rows(b, count), omega_t, scale_k, rows, shift.data());
-    sums.raise(
-        *std::max_element(shift.begin(), shift.begin() + static_cast<std::ptrdiff_t>(count)));
+    sums.raise(key_features(k.sub_rows(b, count), omega_t, scale_k, sums.max, rows));
     for (std::size_t i = 0; i < count; ++i) {
-      scale(std::exp(shift[i] - sums.max), rows.row(i), features);
       axpy(1.0F, rows.row(i), sums.ones.data(), features);
       axpy(1.0F, v.row(b + i), sums.plain.data(), v.cols);
     }
-    gemm_tn(rows, v.sub_rows(b, count), block_values, calling_thread());
-    sums.add(block_values, 1.0F);
+    gemm_tn_add(rows, v.sub_rows(b, count), sums.values, calling_thread());
   }
 }
 
 }  // namespace
-
-void stabilised_features(const MatrixView& x, const PackedMatrix& omega_t, float scale_x,
-                         const MatrixSpan& phi, float* shift) {
-  gemm(x, omega_t, phi, calling_thread());
-  for (std::size_t i = 0; i < x.rows; ++i) {
-    float* row = phi.row(i);
-    scale(scale_x, row, phi.cols);
-    const float largest = row_max(row, phi.cols);
-    exponentials(row, phi.cols, largest);
-    shift[i] = largest - 0.5F * scale_x * scale_x * dot(x.row(i), x.row(i), x.cols);
-  }
-}
 
 void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale_x,
                     const MatrixSpan& phi, std::span<float> shift, const Executor& executor) {
   assert(x.cols == omega_t.rows() && phi.rows == x.rows && phi.cols == omega_t.cols());
   assert(shift.size() == x.rows);
   const float share = 1.0F / std::sqrt(static_cast<float>(std::max<std::size_t>(phi.cols, 1)));
+  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
+  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
   executor.parallel_for(x.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
     const MatrixSpan rows = phi.sub_rows(begin, end - begin);
-    stabilised_features(x.sub_rows(begin, end - begin), omega_t, scale_x, rows,
-                        shift.data() + begin);
-    for (std::size_t i = 0; i < rows.rows; ++i) scale(share, rows.row(i), rows.cols);
+    gemm(x.sub_rows(begin, end - begin), omega_t, rows, calling_thread());
+    for (std::size_t i = begin; i < end; ++i) {
+      const float high = largest(phi.row(i), phi.cols, scale_x);
+      exponentials(phi.row(i), phi.cols, scale_x, high);
+      scale(share, phi.row(i), phi.cols);
+      shift[i] = high - half_square(x.row(i), x.cols, scale_x);
+    }
   });
+}
+
+void query_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float epsilon,
+                    const float* ones, const MatrixSpan& phi, float* sums) {
+  gemm(x, omega_t, phi, calling_thread());
+  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
+  const auto exponentials = HWY_DYNAMIC_DISPATCH(ExponentialsDot);
+  for (std::size_t i = 0; i < x.rows; ++i) {
+    const float high = largest(phi.row(i), phi.cols, scale);
+    sums[i] = exponentials(phi.row(i), phi.cols, scale, high, epsilon, ones);
+  }
+}
+
+float key_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float shift,
+                   const MatrixSpan& phi) {
+  assert(x.rows <= kFeatureBlock);
+  gemm(x, omega_t, phi, calling_thread());
+  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
+  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
+  float norms[kFeatureBlock];
+  for (std::size_t j = 0; j < x.rows; ++j) {
+    norms[j] = half_square(x.row(j), x.cols, scale);
+    shift = std::max(shift, largest(phi.row(j), phi.cols, scale) - norms[j]);
+  }
+  for (std::size_t j = 0; j < x.rows; ++j) {
+    exponentials(phi.row(j), phi.cols, scale, norms[j] + shift);
+  }
+  return shift;
 }
 
 std::size_t rows_a_part(std::size_t rows) {
@@ -115,7 +196,9 @@ KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& o
   for (std::size_t p = 1; p < parts.size(); ++p) {
     sums.raise(parts[p].max);
     const float factor = std::exp(parts[p].max - sums.max);
-    sums.add(parts[p].values, factor);
+    for (std::size_t r = 0; r < features; ++r) {
+      axpy(factor, parts[p].values.row(r), sums.values.row(r), v.cols);
+    }
     axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
     axpy(1.0F, parts[p].plain.data(), sums.plain.data(), v.cols);
   }
@@ -128,3 +211,4 @@ KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& o
 }
 
 }  // namespace halo::kernels
+#endif  // HWY_ONCE

@@ -21,12 +21,18 @@ namespace halo::kernels {
 void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
                     const MatrixSpan& phi, std::span<float> shift, const Executor& executor);
 
-/// The same without 1 / sqrt(k), on the calling thread: a row's largest feature is 1.
-void stabilised_features(const MatrixView& x, const PackedMatrix& omega_t, float scale,
-                         const MatrixSpan& phi, float* shift);
-
 /// Rows of features that exist at one time in one thread.
 constexpr std::size_t kFeatureBlock = 128;
+
+/// Of a query block, on the calling thread: phi_ir = e^(scale w_r . x_i - shift_i) + epsilon, a
+/// row's largest being 1 + epsilon, and sums[i] = phi_i . ones, where |x_i|^2 cancels.
+void query_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float epsilon,
+                    const float* ones, const MatrixSpan& phi, float* sums);
+
+/// Of a block of at most kFeatureBlock keys, on the calling thread: phi_jr = e^(exponent_jr -
+/// max(shift, the block's largest exponent)), without epsilon. Returns that shift.
+float key_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float shift,
+                   const MatrixSpan& phi);
 
 /// How many rows a part of a long sum covers: whole blocks, at most 32 parts, so that memory does
 /// not grow with the rows; depends on nothing else.

@@ -4,7 +4,7 @@
 //
 // Private to halo: not installed. Kernels only assert. Thread-safe; outputs alias nothing. The
 // bytes do not depend on the number of threads. Workspace: at most 1 MB a thread for heads of up to
-// 256 dimensions (164 KB at 64), proportional to the dimension above; backward also n floats a
+// 256 dimensions (190 KB at 64), proportional to the dimension above; backward also n floats a
 // head. Plain references in attention_reference.h.
 //
 // Shapes: q [n, heads * d], k [m, heads * d], v [m, heads * dv], out [n, heads * dv]; head h owns
@@ -16,6 +16,7 @@
 #include <span>
 
 #include "halo/core/executor.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels {
@@ -32,6 +33,11 @@ struct FlashOptions {
 /// zeros where m = 0. lse[h n + i] = log sum_j exp(scale * q_i . k_j), -inf where m = 0: what
 /// backward needs; may be empty. O(n min(m, window) heads (d + dv)).
 void flash_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                             const FlashOptions& options, const MatrixSpan& out,
+                             std::span<float> lse, const Executor& executor);
+
+/// The same with k and v stored as bfloat16, accumulated in float32.
+void flash_attention_forward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
                              const FlashOptions& options, const MatrixSpan& out,
                              std::span<float> lse, const Executor& executor);
 

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "halo/core/kernels/simd-inl.h"
 
@@ -35,11 +37,17 @@ struct Shape {
   std::size_t rows_at_once, columns_at_once;
 };
 
-// out[rows, columns] (+)= packed a x b.
+// Products of at most this many columns read a row-major a where it is: packing it would not be
+// paid back.
+constexpr std::size_t kColumnsWorthPacking = 512;
+
+// out[rows, columns] (+)= a x packed b.
 struct Block {
   std::size_t rows, columns, depth;
-  const float* a;  // panels of rows_at_once rows, [depth][rows_at_once] each
-  const float* b;  // row p of panel j starts at b + j * b_panel + p * b_row
+  const float* a;     // panels of rows_at_once rows, [depth][rows_at_once] each, where a_row is 0,
+  std::size_t a_row;  // else rows this far apart,
+  const float* a_tail;  // and the rows behind the last whole panel as a panel of their own
+  const float* b;       // row p of panel j starts at b + j * b_panel + p * b_row
   std::size_t b_panel, b_row;
   bool add;
 };
@@ -62,6 +70,15 @@ using Tag = hn::ScalableTag<float>;
 
 void TileShape(Shape* shape) { *shape = {kRows, kVecs * hn::Lanes(Tag())}; }
 
+// A width that the compiler knows: a few moves a row, no call.
+template <std::size_t kWidth>
+HWY_INLINE void CopyRows(const float* HWY_RESTRICT from, std::size_t stride, std::size_t depth,
+                         float* HWY_RESTRICT out) {
+  for (std::size_t p = 0; p < depth; ++p, from += stride, out += kWidth) {
+    std::memcpy(out, from, kWidth * sizeof(float));
+  }
+}
+
 // Lays `count` <= width columns of b, from (row, column), out as [depth][width], zeros behind.
 void PackColumns(const Operand& b, std::size_t row, std::size_t column, std::size_t depth,
                  std::size_t count, std::size_t width, float* HWY_RESTRICT out) {
@@ -78,20 +95,26 @@ void PackColumns(const Operand& b, std::size_t row, std::size_t column, std::siz
     }
     return;
   }
-  for (std::size_t p = 0; p < depth; ++p, out += width) {
-    std::memcpy(out, b.data + (row + p) * b.stride + column, count * sizeof(float));
-    if (count < width) std::fill_n(out + count, width - count, 0.0F);
+  const float* from = b.data + row * b.stride + column;
+  if (count == width && width == kRows) return CopyRows<kRows>(from, b.stride, depth, out);
+  if (count == width && width == kVecs * hn::MaxLanes(Tag())) {
+    return CopyRows<kVecs * hn::MaxLanes(Tag())>(from, b.stride, depth, out);
+  }
+  for (std::size_t p = 0; p < depth; ++p, from += b.stride, out += width) {
+    std::copy_n(from, count, out);
+    std::fill_n(out + count, width - count, 0.0F);
   }
 }
 
-template <bool kWhole>
+template <bool kWhole, bool kRowMajor>
 HWY_INLINE void Tile(const Block& block, const float* a, const float* b, float* out,
                      std::size_t stride, std::size_t rows, std::size_t columns) {
   const Tag tag;
   const std::size_t lanes = hn::Lanes(tag);
   HWY_ALIGN float edge[kWhole ? 1 : kRows * kVecs * HWY_MAX_BYTES / sizeof(float)];
-  simd::tile_product<kRows, kVecs, false>(
-      tag, block.depth, a, kRows, b, block.b_row, [&](const auto& acc) HWY_ATTR {
+  simd::tile_product<kRows, kVecs, kRowMajor>(
+      tag, block.depth, a, kRowMajor ? block.a_row : kRows, b, block.b_row,
+      [&](const auto& acc) HWY_ATTR {
         HALO_UNROLL
         for (std::size_t r = 0; r < kRows; ++r) {
           HALO_UNROLL
@@ -116,18 +139,30 @@ HWY_INLINE void Tile(const Block& block, const float* a, const float* b, float* 
   }
 }
 
+template <bool kRowMajor>
+HWY_INLINE void AnyTile(const Block& block, const float* a, const float* b, float* out,
+                        std::size_t stride, std::size_t rows, std::size_t columns) {
+  if (rows == kRows && columns == kVecs * hn::Lanes(Tag())) {
+    Tile<true, kRowMajor>(block, a, b, out, stride, rows, columns);
+  } else {
+    Tile<false, kRowMajor>(block, a, b, out, stride, rows, columns);
+  }
+}
+
 void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
   const std::size_t width = kVecs * hn::Lanes(Tag());
   for (std::size_t j = 0; j < block.columns; j += width) {
     const float* b = block.b + j / width * block.b_panel;
     const std::size_t columns = std::min(width, block.columns - j);
     for (std::size_t i = 0; i < block.rows; i += kRows) {
-      const float* a = block.a + i * block.depth;
       const std::size_t rows = std::min(kRows, block.rows - i);
-      if (rows == kRows && columns == width) {
-        Tile<true>(block, a, b, out + i * stride + j, stride, rows, columns);
+      float* to = out + i * stride + j;
+      if (block.a_row == 0) {
+        AnyTile<false>(block, block.a + i * block.depth, b, to, stride, rows, columns);
+      } else if (rows == kRows) {
+        AnyTile<true>(block, block.a + i * block.a_row, b, to, stride, rows, columns);
       } else {
-        Tile<false>(block, a, b, out + i * stride + j, stride, rows, columns);
+        AnyTile<false>(block, block.a_tail, b, to, stride, rows, columns);
       }
     }
   }
@@ -181,18 +216,40 @@ void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_
   }
 }
 
-// Runs body(begin, end, scratch) over the row blocks of out, `scratch` holding one block of a.
+// Room for packed panels; not initialised.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t floats)
+      : floats_(std::make_unique_for_overwrite<float[]>(floats + kAlign)) {}
+  float* data() const {
+    const auto at = reinterpret_cast<std::uintptr_t>(floats_.get()) / sizeof(float);
+    return floats_.get() + (kAlign - at % kAlign) % kAlign;
+  }
+
+ private:
+  static constexpr std::size_t kAlign = 16;  // floats a cache line
+  std::unique_ptr<float[]> floats_;
+};
+
+bool reads_rows(const Operand& a, std::size_t columns) {
+  return !a.transposed && columns <= gemm_detail::kColumnsWorthPacking;
+}
+
+// Runs body(begin, end, scratch) over the row blocks of out, `scratch` holding what is packed of a
+// block of a.
 template <class Body>
-void for_each_row_block(std::size_t rows, std::size_t depth, const Shape& shape,
-                        const Executor& executor, const Body& body) {
+void for_each_row_block(const Operand& a, const MatrixSpan& out, std::size_t depth,
+                        const Shape& shape, const Executor& executor, const Body& body) {
   const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
-  const std::size_t workers = std::min(executor.threads(), (rows + grain - 1) / grain);
-  const std::size_t block_rows = round_up(std::min(rows, grain), shape.rows_at_once);
-  Matrix scratch =
-      Matrix::padded(workers == 1 ? 1 : executor.threads(), block_rows * std::min(depth, kDepth));
-  executor.parallel_for_workers(rows, grain,
+  const std::size_t workers = std::min(executor.threads(), (out.rows + grain - 1) / grain);
+  const std::size_t rows = reads_rows(a, out.cols)
+                               ? shape.rows_at_once
+                               : round_up(std::min(out.rows, grain), shape.rows_at_once);
+  const std::size_t floats = round_up(rows * std::min(depth, kDepth), 16);
+  const Scratch scratch(floats * (workers == 1 ? 1 : executor.threads()));
+  executor.parallel_for_workers(out.rows, grain,
                                 [&](std::size_t worker, std::size_t begin, std::size_t end) {
-                                  body(begin, end, scratch.row(worker));
+                                  body(begin, end, scratch.data() + worker * floats);
                                 });
 }
 
@@ -201,9 +258,16 @@ void multiply(const Operand& a, std::size_t begin, std::size_t end, std::size_t 
               const Shape& shape, float* scratch, const MatrixSpan& out, std::size_t column) {
   // Rows of a are the columns of its transpose.
   const Operand flipped{a.data, a.stride, !a.transposed};
-  pack_block(flipped, p, block.depth, begin, end - begin, shape.rows_at_once, scratch, nullptr);
+  const bool in_place = reads_rows(a, out.cols);
+  const std::size_t whole = in_place ? (end - begin) / shape.rows_at_once * shape.rows_at_once : 0;
+  if (begin + whole < end) {
+    pack_block(flipped, p, block.depth, begin + whole, end - begin - whole, shape.rows_at_once,
+               scratch, nullptr);
+  }
   block.rows = end - begin;
-  block.a = scratch;
+  block.a = in_place ? a.data + begin * a.stride + p : scratch;
+  block.a_row = in_place ? a.stride : 0;
+  block.a_tail = scratch;
   HWY_DYNAMIC_DISPATCH(MultiplyBlock)(block, out.row(begin) + column, out.stride);
 }
 
@@ -232,6 +296,8 @@ void multiply_unpacked(const Operand& a, const MatrixView& b, const MatrixSpan& 
                       (end - begin) / width * width,
                       depth,
                       rows.row(0) + p * m,
+                      0,
+                      nullptr,
                       b.row(p) + begin,
                       width,
                       b.stride,
@@ -250,29 +316,29 @@ void multiply_unpacked(const Operand& a, const MatrixView& b, const MatrixSpan& 
       });
 }
 
-void product(const Operand& a, const Operand& b, std::size_t k, const MatrixSpan& out,
+// out (+)= a b.
+void product(const Operand& a, const Operand& b, std::size_t k, const MatrixSpan& out, bool add,
              const Executor& executor) {
   if (out.rows == 0 || out.cols == 0) return;
-  if (k == 0) return zero(out);
+  if (k == 0) return add ? void() : zero(out);
   const Shape shape = tile_shape();
   const std::size_t width = shape.columns_at_once;
-  if (!b.transposed && out.rows <= 4 * shape.rows_at_once) {
+  if (!add && !b.transposed && out.rows <= 4 * shape.rows_at_once) {
     return multiply_unpacked(a, {b.data, k, out.cols, b.stride}, out, executor);
   }
   const std::size_t columns_at_once = round_up(kColumns, width);
-  Matrix packed(1, round_up(std::min(out.cols, columns_at_once), width) * std::min(k, kDepth));
+  const Scratch packed(round_up(std::min(out.cols, columns_at_once), width) * std::min(k, kDepth));
   for (std::size_t j = 0; j < out.cols; j += columns_at_once) {
     const std::size_t columns = std::min(columns_at_once, out.cols - j);
     for (std::size_t p = 0; p < k; p += kDepth) {
       const std::size_t depth = std::min(kDepth, k - p);
       pack_block(b, p, depth, j, columns, width, packed.data(), &executor);
-      for_each_row_block(out.rows, depth, shape, executor,
-                         [&](std::size_t begin, std::size_t end, float* scratch) {
-                           const Block block{0,       columns,       depth,
-                                             nullptr, packed.data(), width * depth,
-                                             width,   p != 0};
-                           multiply(a, begin, end, p, block, shape, scratch, out, j);
-                         });
+      for_each_row_block(
+          a, out, depth, shape, executor, [&](std::size_t begin, std::size_t end, float* scratch) {
+            const Block block{0,       columns,       depth,         nullptr, 0,
+                              nullptr, packed.data(), width * depth, width,   add || p != 0};
+            multiply(a, begin, end, p, block, shape, scratch, out, j);
+          });
     }
   }
 }
@@ -282,7 +348,7 @@ void product(const Operand& a, const Operand& b, std::size_t k, const MatrixSpan
 void gemm(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
           const Executor& executor) {
   assert(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols);
-  product({a.data, a.stride, false}, {b.data, b.stride, false}, a.cols, out, executor);
+  product({a.data, a.stride, false}, {b.data, b.stride, false}, a.cols, out, false, executor);
 }
 
 void gemm_nt(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
@@ -298,13 +364,28 @@ void gemm_nt(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
     });
     return;
   }
-  product({a.data, a.stride, false}, {b.data, b.stride, true}, a.cols, out, executor);
+  if (a.rows <= 2 * tile_shape().columns_at_once) {
+    // Few rows: b's rows are read where they are, against a packed. The transpose of the result.
+    Matrix turned(b.rows, a.rows);
+    gemm(b, pack_transposed(a), turned, executor);
+    for (std::size_t i = 0; i < a.rows; ++i) {
+      for (std::size_t j = 0; j < b.rows; ++j) out.row(i)[j] = turned.row(j)[i];
+    }
+    return;
+  }
+  product({a.data, a.stride, false}, {b.data, b.stride, true}, a.cols, out, false, executor);
 }
 
 void gemm_tn(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
              const Executor& executor) {
   assert(a.rows == b.rows && out.rows == a.cols && out.cols == b.cols);
-  product({a.data, a.stride, true}, {b.data, b.stride, false}, a.rows, out, executor);
+  product({a.data, a.stride, true}, {b.data, b.stride, false}, a.rows, out, false, executor);
+}
+
+void gemm_tn_add(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
+                 const Executor& executor) {
+  assert(a.rows == b.rows && out.rows == a.cols && out.cols == b.cols);
+  product({a.data, a.stride, true}, {b.data, b.stride, false}, a.rows, out, true, executor);
 }
 
 PackedMatrix PackedMatrix::make(const MatrixView& b, bool transposed) {
@@ -332,16 +413,24 @@ void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
   const Shape shape = tile_shape();
   assert(b.panel_ == shape.columns_at_once);
   const std::size_t columns = round_up(out.cols, b.panel_);
-  for_each_row_block(
-      out.rows, a.cols, shape, executor, [&](std::size_t begin, std::size_t end, float* scratch) {
-        for (std::size_t p = 0; p < a.cols; p += kDepth) {
-          const std::size_t depth = std::min(kDepth, a.cols - p);
-          const Block block{
-              0,        out.cols, depth, nullptr, b.blocks_.data() + p * columns, b.panel_ * depth,
-              b.panel_, p != 0};
-          multiply({a.data, a.stride, false}, begin, end, p, block, shape, scratch, out, 0);
-        }
-      });
+  const Operand rows{a.data, a.stride, false};
+  for_each_row_block(rows, out, a.cols, shape, executor,
+                     [&](std::size_t begin, std::size_t end, float* scratch) {
+                       for (std::size_t p = 0; p < a.cols; p += kDepth) {
+                         const std::size_t depth = std::min(kDepth, a.cols - p);
+                         const Block block{0,
+                                           out.cols,
+                                           depth,
+                                           nullptr,
+                                           0,
+                                           nullptr,
+                                           b.blocks_.data() + p * columns,
+                                           b.panel_ * depth,
+                                           b.panel_,
+                                           p != 0};
+                         multiply(rows, begin, end, p, block, shape, scratch, out, 0);
+                       }
+                     });
 }
 
 }  // namespace halo::kernels

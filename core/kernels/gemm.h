@@ -25,6 +25,9 @@ void gemm_nt(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
 /// out = a^T b, with a [k, m], b [k, n], out [m, n]. O(m k n).
 void gemm_tn(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
              const Executor& executor);
+/// out += a^T b.
+void gemm_tn_add(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
+                 const Executor& executor);
 
 /// The right-hand side of many products, laid out once for the running CPU's kernels. Immutable;
 /// any number of threads may read it. Never stored: another CPU lays it out differently.

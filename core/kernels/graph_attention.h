@@ -3,8 +3,8 @@
 //
 // Private to halo: not installed. Kernels only assert. Thread-safe; outputs alias nothing. The
 // bytes do not depend on the number of threads. What limits speed is gathering rows of k and v:
-// neighbours near each other in memory (a locality order), or rows stored as bfloat16, pay. Plain
-// references in attention_reference.h.
+// neighbours near each other in memory (a locality order), rows stored as bfloat16, or k and v side
+// by side (views of one matrix's columns) pay. Plain references in attention_reference.h.
 //
 // Shapes: q [n, heads * d], k [m, heads * d], v [m, heads * dv], out [n, heads * dv]; head h owns
 // columns [h d, (h + 1) d). The mask is n x m. Dimensions of a head that are multiples of 8 are
@@ -12,13 +12,13 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
 #include "halo/core/csr_mask.h"
 #include "halo/core/executor.h"
 #include "halo/core/half_matrix.h"
+#include "halo/core/kernels/transposed_edges.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels {
@@ -26,12 +26,17 @@ namespace halo::kernels {
 struct GraphAttentionOptions {
   std::size_t heads = 1;
   float scale = 1.0F;
+  /// [n, heads], or empty for ones: what row i's head h is multiplied by. Of either sign, so that a
+  /// node may subtract what its neighbours say.
+  MatrixView gates = {};
+  /// Forward adds to `out` instead of overwriting it.
+  bool add = false;
 };
 
-/// out_i = sum over mask row i of p_ij v_j, p_i the softmax of scale * q_i . k_j, for each head;
-/// zeros for an empty row. lse[i heads + h] = log sum_j exp(scale * q_i . k_j), -inf for an empty
-/// row; may be empty. O(entries heads (d + dv)); workspace heads + 2 values an edge of the longest
-/// row.
+/// out_i = gate_i sum over mask row i of p_ij v_j, p_i the softmax of scale * q_i . k_j, for each
+/// head; nothing for an empty row. lse[i heads + h] = log sum_j exp(scale * q_i . k_j), -inf for an
+/// empty row; may be empty. O(entries heads (d + dv)); workspace heads + 2 values an edge of the
+/// longest row.
 void graph_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
@@ -40,22 +45,21 @@ void graph_attention_forward(const MatrixView& q, const HalfMatrix& k, const Hal
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 
-/// A mask's edges by column: edges [offsets[j], offsets[j + 1]) lead to column j, come from rows[e]
-/// (ascending) and are entry edges[e] of the mask.
-struct TransposedEdges {
-  std::vector<std::uint64_t> offsets, edges;
-  std::vector<std::uint32_t> rows;
-};
-TransposedEdges transposed_edges(const CsrView& mask);  ///< O(entries + columns)
-
 struct GraphGradients {
-  MatrixSpan q, k, v;  ///< shaped as q, k and v; overwritten
+  MatrixSpan q, k, v;     ///< shaped as q, k and v; overwritten
+  MatrixSpan gates = {};  ///< [n, heads]; may be empty
 };
 
 /// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed. `edges`
 /// is transposed_edges(mask); `workspace` grows to 2 heads floats an edge: keep both across steps.
-/// O(entries heads (d + dv)), 3 to 3.5 times forward (measured on AVX2, a loaded machine).
+/// O(entries heads (d + dv)), up to 2.5 times forward.
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              const CsrView& mask, const TransposedEdges& edges,
+                              const GraphAttentionOptions& options, const MatrixView& d_out,
+                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const Executor& executor);
+/// The same with k and v stored as bfloat16; gradients are float32.
+void graph_attention_backward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
                               const GraphGradients& gradients, std::vector<float>& workspace,

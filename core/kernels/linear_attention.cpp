@@ -56,18 +56,17 @@ void backward_queries(const Pass& pass, const KeySums& sums, const PackedMatrix&
   Matrix phi = Matrix::padded(kFeatureBlock, features);
   Matrix slopes = Matrix::padded(kFeatureBlock, features);
   Matrix shares = Matrix::padded(kFeatureBlock, d_out.cols);
-  SumGradients block(features, d_out.cols);
-  std::vector<float> shift(kFeatureBlock);
+  std::vector<float> totals(kFeatureBlock);
   for (std::size_t b = 0; b < q.rows; b += kFeatureBlock) {
     const std::size_t count = std::min(kFeatureBlock, q.rows - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count),
                      by_phi = slopes.span().sub_rows(0, count);
-    stabilised_features(q.sub_rows(b, count), pass.omega_t, pass.options.scale, rows, shift.data());
+    query_features(q.sub_rows(b, count), pass.omega_t, pass.options.scale, pass.options.epsilon,
+                   sums.ones.data(), rows, totals.data());
     gemm(d_out.sub_rows(b, count), values_t, by_phi, calling_thread());
     for (std::size_t i = 0; i < count; ++i) {
       float *features_i = rows.row(i), *slope = by_phi.row(i), *share = shares.row(i);
-      add_to_all(pass.options.epsilon, features_i, features);
-      const float inverse = 1.0F / dot(features_i, sums.ones.data(), features);
+      const float inverse = 1.0F / totals[i];
       const float mean = inverse * dot(features_i, slope, features);
       std::copy_n(d_out.row(b + i), d_out.cols, share);
       scale(inverse, share, d_out.cols);
@@ -79,10 +78,7 @@ void backward_queries(const Pass& pass, const KeySums& sums, const PackedMatrix&
       }
     }
     gemm(by_phi, pass.omega, d_q.sub_rows(b, count), calling_thread());
-    gemm_tn(rows, shares.view().sub_rows(0, count), block.values, calling_thread());
-    for (std::size_t r = 0; r < features; ++r) {
-      axpy(1.0F, block.values.row(r), gradients.values.row(r), d_out.cols);
-    }
+    gemm_tn_add(rows, shares.view().sub_rows(0, count), gradients.values, calling_thread());
   }
 }
 
@@ -93,12 +89,11 @@ void backward_keys(const Pass& pass, float max, const SumGradients& sums, const 
   const std::size_t features = pass.omega_t.cols();
   const float by = pass.options.scale;
   Matrix phi = Matrix::padded(k.rows, features), slopes = Matrix::padded(k.rows, features);
-  std::vector<float> shift(k.rows), totals(k.rows);
-  stabilised_features(k, pass.omega_t, by, phi, shift.data());
+  std::vector<float> totals(k.rows);
+  key_features(k, pass.omega_t, by, max, phi);  // max is at least every exponent
   gemm(v, d_s_t, slopes, calling_thread());
   for (std::size_t j = 0; j < k.rows; ++j) {
     float *features_j = phi.row(j), *slope = slopes.row(j);
-    scale(std::exp(shift[j] - max), features_j, features);
     float total = 0.0F;
     for (std::size_t r = 0; r < features; ++r) {
       slope[r] = (slope[r] + sums.ones[r]) * features_j[r];
@@ -129,13 +124,13 @@ void linear_attention_forward(const MatrixView& q, const MatrixView& k, const Ma
   executor.parallel_for(q.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
     const std::size_t count = end - begin;
     Matrix phi = Matrix::padded(count, features);
-    std::vector<float> shift(count);
-    stabilised_features(q.sub_rows(begin, count), omega_t, options.scale, phi, shift.data());
-    for (std::size_t i = 0; i < count; ++i) add_to_all(options.epsilon, phi.row(i), features);
+    std::vector<float> totals(count);
+    query_features(q.sub_rows(begin, count), omega_t, options.scale, options.epsilon,
+                   sums.ones.data(), phi, totals.data());
     const MatrixSpan rows = out.sub_rows(begin, count);
     gemm(phi, values, rows, calling_thread());
     for (std::size_t i = 0; i < count; ++i) {
-      scale(1.0F / dot(phi.row(i), sums.ones.data(), features), rows.row(i), rows.cols);
+      scale(1.0F / totals[i], rows.row(i), rows.cols);
     }
   });
 }

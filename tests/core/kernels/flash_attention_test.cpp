@@ -121,6 +121,45 @@ TEST(FlashAttention, WindowsAgreeWithDoubleAtAwkwardSizesOnEveryIsa) {
   });
 }
 
+TEST(FlashAttention, Bf16KeysAndValuesAreTheirRoundedFloatsOnEveryIsa) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const Case& c : {Case{0, 3, 4, 5, 1},
+                          {3, 0, 4, 5, 2},
+                          {1, 1, 1, 1, 1},
+                          {97, 300, 33, 7, 2},
+                          {250, 250, 64, 70, 1, 17}}) {
+      const Data data(c);
+      const HalfMatrix k = HalfMatrix::rounded(data.k), v = HalfMatrix::rounded(data.v);
+      Matrix rounded_k(c.m, c.heads * c.d), rounded_v(c.m, c.heads * c.dv);
+      const auto widen = [](const HalfMatrix& from, Matrix& to) {
+        for (std::size_t i = 0; i < to.rows(); ++i) {
+          for (std::size_t j = 0; j < to.cols(); ++j) to.row(i)[j] = bf16_to_float(from.row(i)[j]);
+        }
+      };
+      widen(k, rounded_k);
+      widen(v, rounded_v);
+      const FlashOptions options{.heads = c.heads, .scale = 0.2F, .window = c.window};
+      Matrix out(c.n, c.heads * c.dv), again(c.n, c.heads * c.dv), wide(c.n, c.heads * c.dv);
+      Matrix exact(c.n, c.heads * c.dv);
+      std::vector<float> lse(c.heads * c.n), wide_lse(c.heads * c.n);
+      flash_attention_forward(data.q, k, v, options, out, lse, one);
+      flash_attention_forward(data.q, k, v, options, again, lse, four);
+      flash_attention_forward(data.q, rounded_k, rounded_v, options, wide, wide_lse, one);
+      flash_attention_forward(data.q, data.k, data.v, options, exact, {}, one);
+      EXPECT_TRUE(test::same_bytes(out, again)) << isa;
+      EXPECT_TRUE(test::same_bytes(out, wide)) << isa;
+      EXPECT_EQ(lse, wide_lse) << isa;
+      // Values move by 2^-9 of themselves; scores by 2^-9 |scale q k| each, so weights by little.
+      for (std::size_t i = 0; i < c.n; ++i) {
+        for (std::size_t j = 0; j < out.cols(); ++j) {
+          EXPECT_NEAR(out.row(i)[j], exact.row(i)[j], 0.02) << isa;
+        }
+      }
+    }
+  });
+}
+
 TEST(FlashAttention, LargeScoresNeitherOverflowNorLoseTheLargest) {
   test::on_every_isa([](const char* isa) {
     const Executor one(1);

@@ -91,6 +91,9 @@ void expect_right(const Case& c, const char* isa) {
   ASSERT_TRUE(test::same_bytes(d_q, d_q4)) << isa;
   ASSERT_TRUE(test::same_bytes(d_k, d_k4)) << isa;
   ASSERT_TRUE(test::same_bytes(d_v, d_v4)) << isa;
+  Matrix half_q(c.n, c.heads * c.d), half_dk(c.m, c.heads * c.d), half_dv(c.m, c.heads * c.dv);
+  graph_attention_backward(q, half_k, half_v, mask, edges, options, d_out,
+                           {half_q, half_dk, half_dv}, workspace, one);
 
   const auto allowed = [&](std::size_t i, std::size_t j) { return mask.contains(i, j); };
   for (std::size_t h = 0; h < c.heads; ++h) {
@@ -103,6 +106,9 @@ void expect_right(const Case& c, const char* isa) {
         head_q, head_k, head_v, options.scale, allowed, d_out.view().sub_cols(h * c.dv, c.dv));
     expect_near(out.view().sub_cols(h * c.dv, c.dv), expected.out, 2e-6, "out", isa);
     expect_near(half.view().sub_cols(h * c.dv, c.dv), expected.out, 2e-6, "bf16 out", isa);
+    expect_near(half_q.view().sub_cols(h * c.d, c.d), slopes.q, 1e-5, "bf16 dq", isa);
+    expect_near(half_dk.view().sub_cols(h * c.d, c.d), slopes.k, 1e-5, "bf16 dk", isa);
+    expect_near(half_dv.view().sub_cols(h * c.dv, c.dv), slopes.v, 1e-5, "bf16 dv", isa);
     expect_near(d_q.view().sub_cols(h * c.d, c.d), slopes.q, 1e-5, "dq", isa);
     expect_near(d_k.view().sub_cols(h * c.d, c.d), slopes.k, 1e-5, "dk", isa);
     expect_near(d_v.view().sub_cols(h * c.dv, c.dv), slopes.v, 1e-5, "dv", isa);
@@ -141,19 +147,82 @@ TEST(GraphAttention, AnyHeadDimension) {
   });
 }
 
-TEST(GraphAttention, TransposedEdgesPointBack) {
-  const CsrMask mask = some_mask({40, 30, 1, 1, 1, 5});
-  const TransposedEdges edges = transposed_edges(mask);
-  const CsrMask turned = mask.transposed();
-  ASSERT_TRUE(std::ranges::equal(edges.offsets, turned.row_offsets()));
-  ASSERT_TRUE(std::ranges::equal(edges.rows, turned.columns()));
-  for (std::size_t j = 0; j < 30; ++j) {
-    for (std::uint64_t e = edges.offsets[j]; e < edges.offsets[j + 1]; ++e) {
-      EXPECT_EQ(mask.columns()[edges.edges[e]], j);
-      EXPECT_GE(edges.edges[e], mask.row_offsets()[edges.rows[e]]);
-      EXPECT_LT(edges.edges[e], mask.row_offsets()[edges.rows[e] + 1]);
+// Gates of either sign, and sums into what was there, by the plain pass times the gates.
+TEST(GraphAttention, GatesMaySubtractAndOutputsMayAddUp) {
+  test::on_every_isa([](const char* isa) {
+    for (const Case& c :
+         {Case{20, 70, 17, 33, 2, 9}, {40, 50, 32, 32, 4, 12}, {9, 9, 64, 8, 3, 4}}) {
+      const Executor one(1), four(4);
+      const Matrix q = test::random_matrix(c.n, c.heads * c.d, 1);
+      const Matrix k = test::random_matrix(c.m, c.heads * c.d, 2);
+      const Matrix v = test::random_matrix(c.m, c.heads * c.dv, 3);
+      const Matrix d_out = test::random_matrix(c.n, c.heads * c.dv, 4);
+      const Matrix gates = test::random_matrix(c.n, c.heads, 5);
+      const CsrMask mask = some_mask(c);
+      GraphAttentionOptions options{.heads = c.heads, .scale = 0.4F};
+      Matrix plain(c.n, c.heads * c.dv), gated = test::random_matrix(c.n, c.heads * c.dv, 6);
+      const Matrix before = Matrix::copy_of(gated);
+      graph_attention_forward(q, k, v, mask, options, plain, {}, one);
+
+      // The gradients by a gated output are those by the plain one of gated slopes.
+      Matrix gated_slopes = Matrix::copy_of(d_out);
+      for (std::size_t i = 0; i < c.n; ++i) {
+        for (std::size_t x = 0; x < c.heads * c.dv; ++x) {
+          gated_slopes.row(i)[x] *= gates.row(i)[x / c.dv];
+        }
+      }
+      const TransposedEdges edges = transposed_edges(mask);
+      std::vector<float> workspace;
+      Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
+      Matrix g_q(c.n, c.heads * c.d), g_k(c.m, c.heads * c.d), g_v(c.m, c.heads * c.dv);
+      Matrix d_gates(c.n, c.heads);
+      graph_attention_backward(q, k, v, mask, edges, options, gated_slopes, {d_q, d_k, d_v},
+                               workspace, one);
+      options.gates = gates;
+      options.add = true;
+      graph_attention_forward(q, k, v, mask, options, gated, {}, four);
+      graph_attention_backward(q, k, v, mask, edges, options, d_out, {g_q, g_k, g_v, d_gates},
+                               workspace, four);
+      for (std::size_t i = 0; i < c.n; ++i) {
+        for (std::size_t h = 0; h < c.heads; ++h) {
+          double slope = 0;
+          for (std::size_t x = h * c.dv; x < (h + 1) * c.dv; ++x) {
+            EXPECT_NEAR(gated.row(i)[x], before.row(i)[x] + gates.row(i)[h] * plain.row(i)[x], 1e-5)
+                << isa;
+            slope += double{d_out.row(i)[x]} * plain.row(i)[x];
+          }
+          EXPECT_NEAR(d_gates.row(i)[h], slope, 1e-4) << isa;
+        }
+      }
+      const auto expect_same = [&](const Matrix& x, const Matrix& y) {
+        for (std::size_t i = 0; i < x.rows(); ++i) {
+          for (std::size_t j = 0; j < x.cols(); ++j) {
+            EXPECT_NEAR(x.row(i)[j], y.row(i)[j], 1e-4) << isa;
+          }
+        }
+      };
+      expect_same(g_q, d_q);
+      expect_same(g_k, d_k);
+      expect_same(g_v, d_v);
     }
-  }
+  });
+}
+
+TEST(GraphAttention, ScalesOfEitherSignAndZero) {
+  test::on_every_isa([](const char* isa) {
+    const Executor one(1);
+    const Case c{6, 20, 8, 8, 1, 5};
+    const Matrix q = test::random_matrix(c.n, c.d, 1), k = test::random_matrix(c.m, c.d, 2);
+    const Matrix v = test::random_matrix(c.m, c.dv, 3);
+    const CsrMask mask = some_mask(c);
+    for (const float scale : {-3.0F, 0.0F, 50.0F}) {
+      Matrix out(c.n, c.dv);
+      graph_attention_forward(q, k, v, mask, {.scale = scale}, out, {}, one);
+      const reference::Attention expected = reference::attention(
+          q, k, v, scale, [&](std::size_t i, std::size_t j) { return mask.contains(i, j); });
+      expect_near(out, expected.out, 1e-4, "out", isa);
+    }
+  });
 }
 
 }  // namespace

@@ -1,0 +1,246 @@
+// Tiles of scores: what the forward and the backward pass of flash attention share. A task owns a
+// block of columns (queries, or keys for the keys' gradients), so that a softmax over keys runs
+// down a tile, lane by lane; the other side streams past in blocks of rows. Compiled once for each
+// instruction set; included by a kernel's .cpp after <hwy/foreach_target.h>.
+//
+// Thread-safety: pure functions. Nothing is checked.
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+
+#include "halo/core/half_matrix.h"
+#include "halo/core/kernels/simd-inl.h"
+
+#ifndef HALO_CORE_KERNELS_FLASH_TILES_ONCE
+#define HALO_CORE_KERNELS_FLASH_TILES_ONCE
+namespace halo::kernels::flash_detail {
+
+constexpr std::size_t kPad = 64;  // what any ISA's panels may need behind a row
+
+// One head's rows of a matrix, stored as float or bfloat16.
+template <class T>
+struct Rows {
+  const T* data = nullptr;
+  std::size_t stride = 0, count = 0, cols = 0;
+  const T* row(std::size_t i) const { return data + i * stride; }
+};
+
+inline std::size_t padded(std::size_t cols) { return (cols + kPad - 1) / kPad * kPad; }
+
+// Hands out a workspace piece by piece; every piece is a multiple of 16 floats.
+class Pieces {
+ public:
+  explicit Pieces(float* start) : next_(start) {}
+  float* take(std::size_t floats) {
+    float* piece = next_;
+    next_ += floats;
+    return piece;
+  }
+
+ private:
+  float* next_;
+};
+
+struct Range {
+  std::size_t begin, end;
+};
+// The rows that some of columns [begin, end) see, within a window and `count` rows.
+inline Range seen(std::size_t begin, std::size_t end, std::size_t window, std::size_t count) {
+  return {begin > window ? begin - window : 0,
+          end < count && window < count - end ? end + window : count};
+}
+
+}  // namespace halo::kernels::flash_detail
+#endif
+
+#if defined(HALO_CORE_KERNELS_FLASH_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HALO_CORE_KERNELS_FLASH_TILES_INL_H_
+#undef HALO_CORE_KERNELS_FLASH_TILES_INL_H_
+#else
+#define HALO_CORE_KERNELS_FLASH_TILES_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace halo::kernels {
+namespace HWY_NAMESPACE {
+namespace flash {
+namespace hn = hwy::HWY_NAMESPACE;
+using flash_detail::Range;
+using flash_detail::Rows;
+using flash_detail::seen;
+
+using Tag = hn::ScalableTag<float>;
+constexpr std::size_t kLanes = hn::MaxLanes(Tag());
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+// Tiles of scores: kScoreRows x kPanel; tiles of outputs: kMixRows x kMixCols. Both fill the
+// registers; kMixRows divides kPanel, which divides a task's columns.
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;
+constexpr std::size_t kScoreRows = kManyRegisters ? 8 : 4;
+constexpr std::size_t kScoreVecs = 3;
+constexpr std::size_t kPanel = kScoreVecs * kLanes;
+constexpr std::size_t kMixRows = kLanes == 1 ? 3 : kManyRegisters ? 12 : 6;
+constexpr std::size_t kMixVecs = 2;
+constexpr std::size_t kMixCols = kMixVecs * kLanes;
+static_assert(kPanel % kMixRows == 0 && flash_detail::kPad % kMixCols == 0);
+
+// Columns of tiles: scale * from[begin, end), as panels [cols][kPanel], zeros behind.
+template <class T>
+void PackPanels(const Rows<T>& from, std::size_t begin, std::size_t end, float scale, float* out) {
+  for (std::size_t c0 = begin; c0 < end; c0 += kPanel, out += from.cols * kPanel) {
+    const std::size_t count = std::min(kPanel, end - c0);
+    if (count < kPanel) std::fill_n(out, from.cols * kPanel, 0.0F);
+    for (std::size_t c = 0; c < count; ++c) {
+      const T* HWY_RESTRICT row = from.row(c0 + c);
+      for (std::size_t p = 0; p < from.cols; ++p) {
+        out[p * kPanel + c] = scale * simd::load_one(row + p);
+      }
+    }
+  }
+}
+
+HWY_INLINE void CopyRow(const float* row, std::size_t count, float* out) {
+  std::memcpy(out, row, count * sizeof(float));
+}
+HWY_INLINE void CopyRow(const Bf16* row, std::size_t count, float* out) {
+  std::size_t c = 0;
+  for (; c + kLanes <= count; c += kLanes) hn::StoreU(simd::load(Tag(), row + c), Tag(), out + c);
+  for (; c < count; ++c) out[c] = bf16_to_float(row[c]);
+}
+
+// Rows of tiles: from[begin, end), one under the other without gaps, then zeros up to a whole tile.
+template <class T>
+void CopyRows(const Rows<T>& from, std::size_t begin, std::size_t end, float* out) {
+  for (std::size_t i = begin; i < end; ++i, out += from.cols) CopyRow(from.row(i), from.cols, out);
+  const std::size_t behind = (kScoreRows - (end - begin) % kScoreRows) % kScoreRows;
+  std::fill_n(out, behind * from.cols, 0.0F);
+}
+
+// Rows to be mixed: from[begin, end) as panels [rows][kMixCols], zeros behind the last column.
+template <class T>
+void CopyPanels(const Rows<T>& from, std::size_t begin, std::size_t end, float* out) {
+  for (std::size_t c = 0; c < from.cols; c += kMixCols) {
+    const std::size_t count = std::min(kMixCols, from.cols - c);
+    for (std::size_t i = begin; i < end; ++i, out += kMixCols) {
+      const T* HWY_RESTRICT row = from.row(i) + c;
+      if (count == kMixCols) {
+        HALO_UNROLL
+        for (std::size_t v = 0; v < kMixVecs; ++v) {
+          hn::StoreU(simd::load(Tag(), row + v * kLanes), Tag(), out + v * kLanes);
+        }
+      } else {
+        CopyRow(row, count, out);
+        std::fill_n(out + count, kMixCols - count, 0.0F);
+      }
+    }
+  }
+}
+
+// tile[begin ... end)[kPanel] = rows . a panel of columns; also writes up to a whole tile of rows.
+HWY_INLINE void Scores(const float* rows, const float* panel, std::size_t depth, Range range,
+                       float* tile) {
+  const Tag tag;
+  for (std::size_t r = range.begin; r < range.end; r += kScoreRows) {
+    float* to = tile + r * kPanel;
+    simd::tile_product<kScoreRows, kScoreVecs, true>(
+        tag, depth, rows + r * depth, depth, panel, kPanel, [&](const auto& acc) HWY_ATTR {
+          HALO_UNROLL
+          for (std::size_t i = 0; i < kScoreRows; ++i) {
+            HALO_UNROLL
+            for (std::size_t v = 0; v < kScoreVecs; ++v) {
+              hn::StoreU(acc[i][v], tag, to + i * kPanel + v * kLanes);
+            }
+          }
+        });
+  }
+}
+
+// Scores of pairs further apart than the window become -inf. Row 0 of the tile is row `row0`, its
+// columns start at `column0`.
+inline void MaskBand(std::size_t row0, std::size_t column0, std::size_t window, Range range,
+                     float* tile) {
+  for (std::size_t r = range.begin; r < range.end; ++r) {
+    const std::size_t row = row0 + r;
+    const std::size_t first = row > window ? row - window : 0;
+    if (first > column0) std::fill_n(tile + r * kPanel, std::min(kPanel, first - column0), kNone);
+    if (row + window + 1 < column0 + kPanel) {
+      const std::size_t from = row + window + 1 > column0 ? row + window + 1 - column0 : 0;
+      std::fill_n(tile + r * kPanel + from, kPanel - from, kNone);
+    }
+  }
+}
+
+// out[c] += sum over range's rows r of tile[r][c] * mixed[r], for the columns of one panel.
+// `mixed` holds panels of `rows` rows; out has `width` floats a column.
+HWY_INLINE void Mix(const float* tile, const float* mixed, std::size_t rows, Range range,
+                    std::size_t cols, float* out, std::size_t width) {
+  const Tag tag;
+  for (std::size_t c = 0; c < cols; c += kMixCols) {
+    const float* b = mixed + c * rows + range.begin * kMixCols;
+    for (std::size_t g = 0; g < kPanel; g += kMixRows) {
+      float* to = out + g * width + c;
+      simd::tile_product<kMixRows, kMixVecs, false>(
+          tag, range.end - range.begin, tile + range.begin * kPanel + g, kPanel, b, kMixCols,
+          [&](const auto& acc) HWY_ATTR {
+            HALO_UNROLL
+            for (std::size_t i = 0; i < kMixRows; ++i) {
+              HALO_UNROLL
+              for (std::size_t v = 0; v < kMixVecs; ++v) {
+                float* at = to + i * width + v * kLanes;
+                hn::StoreU(hn::Add(hn::LoadU(tag, at), acc[i][v]), tag, at);
+              }
+            }
+          });
+    }
+  }
+}
+
+HWY_INLINE void ScaleRow(float* row, std::size_t width, float by) {
+  const Tag tag;
+  const auto factor = hn::Set(tag, by);
+  for (std::size_t c = 0; c < width; c += kMixCols) {
+    HALO_UNROLL
+    for (std::size_t v = 0; v < kMixVecs; ++v) {
+      float* at = row + c + v * kLanes;
+      hn::StoreU(hn::Mul(hn::LoadU(tag, at), factor), tag, at);
+    }
+  }
+}
+
+// The rows of a block [row0, row0 + count) that a panel's columns see, counted from row0.
+inline Range Within(std::size_t column, std::size_t window, std::size_t row0, std::size_t count) {
+  if (window >= row0 + count + column + kPanel) return {0, count};
+  const Range all = seen(column, column + kPanel, window, row0 + count);
+  const std::size_t begin = std::max(all.begin, row0) - row0;
+  const std::size_t end = std::max(all.end, row0) - row0;
+  // A panel of scores is computed in whole tiles of rows.
+  return {std::min(begin / kScoreRows * kScoreRows, end), end};
+}
+
+// Walks the tiles of columns [begin, end): load(row0, count) for each block of at most block_rows
+// rows that some column sees, then visit(row0, count, c, range) for each panel of columns begin + c
+// ... and the rows of the block that it sees.
+template <class Load, class Visit>
+HWY_INLINE void ForEachTile(std::size_t begin, std::size_t end, std::size_t rows,
+                            std::size_t window, std::size_t block_rows, const Load& load,
+                            const Visit& visit) {
+  const Range all = seen(begin, end, window, rows);
+  for (std::size_t row0 = all.begin; row0 < all.end; row0 += block_rows) {
+    const std::size_t count = std::min(block_rows, all.end - row0);
+    load(row0, count);
+    for (std::size_t c = 0; c < end - begin; c += kPanel) {
+      const Range range = Within(begin + c, window, row0, count);
+      if (range.begin != range.end) visit(row0, count, c, range);
+    }
+  }
+}
+
+}  // namespace flash
+}  // namespace HWY_NAMESPACE
+}  // namespace halo::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // HALO_CORE_KERNELS_FLASH_TILES_INL_H_

@@ -1,0 +1,58 @@
+// How the passes of graph attention are cut into parallel blocks of rows, and their scratch space.
+//
+// Private to graph_attention.cpp and graph_attention_backward.cpp. Thread-safety: pure functions.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "halo/core/executor.h"
+#include "halo/core/half_matrix.h"
+#include "halo/core/kernels/graph_attention.h"
+#include "halo/core/kernels/graph_rows-inl.h"
+#include "halo/core/matrix_view.h"
+
+namespace halo::kernels::graph_detail {
+
+inline Shape shape_of(const GraphAttentionOptions& options, std::size_t q_cols,
+                      std::size_t v_cols) {
+  assert(options.heads > 0 && q_cols % options.heads == 0 && v_cols % options.heads == 0);
+  return {options.heads, q_cols / options.heads, v_cols / options.heads, options.scale};
+}
+
+inline Rows<float> rows_of(const MatrixView& m) { return {m.data, m.stride}; }
+inline Rows<Bf16> rows_of(const HalfMatrix& m) {
+  return {m.rows() == 0 ? nullptr : m.row(0), m.stride()};
+}
+inline std::size_t count_of(const MatrixView& m) { return m.rows; }
+inline std::size_t count_of(const HalfMatrix& m) { return m.rows(); }
+inline std::size_t cols_of(const MatrixView& m) { return m.cols; }
+inline std::size_t cols_of(const HalfMatrix& m) { return m.cols(); }
+
+inline std::size_t longest(std::span<const std::uint64_t> offsets) {
+  std::uint64_t most = 0;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    most = std::max(most, offsets[i + 1] - offsets[i]);
+  }
+  return most;
+}
+
+// Runs body(begin, end, scratch) over blocks of rows of up to `longest_row` edges.
+template <class Body>
+void for_each_block(std::size_t rows, std::size_t longest_row, std::size_t heads,
+                    const Executor& executor, const Body& body) {
+  constexpr std::size_t kRowsPerTask = 64;
+  const std::size_t stride = (longest_row + 2 * kPad - 1) / kPad * kPad;
+  Matrix memory = Matrix::padded(executor.threads(), (2 * stride + 1) * heads);
+  executor.parallel_for_workers(
+      rows, kRowsPerTask, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        float* weights = memory.row(worker);
+        float* slopes = weights + heads * stride;
+        body(begin, end, Scratch{stride, weights, slopes, slopes + heads * stride});
+      });
+}
+
+}  // namespace halo::kernels::graph_detail

@@ -1,0 +1,23 @@
+#include "halo/core/kernels/transposed_edges.h"
+
+namespace halo::kernels {
+
+TransposedEdges transposed_edges(const CsrView& mask) {
+  TransposedEdges t;
+  t.offsets.assign(mask.num_columns + 1, 0);
+  t.edges.resize(mask.entries());
+  t.rows.resize(mask.entries());
+  for (const std::uint32_t column : mask.columns) ++t.offsets[column + 1];
+  for (std::size_t j = 0; j < mask.num_columns; ++j) t.offsets[j + 1] += t.offsets[j];
+  std::vector<std::uint64_t> next(t.offsets.begin(), t.offsets.end() - 1);
+  for (std::size_t i = 0; i < mask.rows(); ++i) {
+    for (std::uint64_t e = mask.row_offsets[i]; e < mask.row_offsets[i + 1]; ++e) {
+      const std::uint64_t at = next[mask.columns[e]]++;
+      t.edges[at] = e;
+      t.rows[at] = static_cast<std::uint32_t>(i);
+    }
+  }
+  return t;
+}
+
+}  // namespace halo::kernels
