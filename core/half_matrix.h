@@ -26,6 +26,20 @@ inline Bf16 float_to_bf16(float x) {
   return static_cast<Bf16>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
+/// Read-only view of `rows` x `cols` bfloat16 values, consecutive rows `stride` values apart.
+struct HalfView {
+  const Bf16* data = nullptr;
+  std::size_t rows = 0, cols = 0, stride = 0;
+
+  const Bf16* row(std::size_t i) const { return data + i * stride; }
+  HalfView sub_rows(std::size_t begin, std::size_t count) const {
+    return {data + begin * stride, count, cols, stride};
+  }
+  HalfView sub_cols(std::size_t begin, std::size_t count) const {
+    return {data + begin, rows, count, stride};
+  }
+};
+
 /// Owns `rows` x `cols` bfloat16 values. Throws kOutOfMemory when it cannot be allocated.
 class HalfMatrix {
  public:
@@ -49,6 +63,8 @@ class HalfMatrix {
   /// The whole storage, padding included.
   std::span<Bf16> values() { return {storage_.get(), rows_ * stride_}; }
   std::span<const Bf16> values() const { return {storage_.get(), rows_ * stride_}; }
+  HalfView view() const { return {storage_.get(), rows_, cols_, stride_}; }
+  operator HalfView() const { return view(); }  // NOLINT(google-explicit-constructor)
   std::size_t bytes() const { return rows_ * stride_ * sizeof(Bf16); }
 
  private:

@@ -112,21 +112,62 @@ struct Part {
   }
 };
 
+// Rows of a matrix in float32: where they are, or widened into `room`.
+MatrixView rows_of(const MatrixView& m, std::size_t begin, std::size_t count, Matrix&) {
+  return m.sub_rows(begin, count);
+}
+MatrixView rows_of(const HalfView& m, std::size_t begin, std::size_t count, Matrix& room) {
+  if (room.empty()) room = Matrix::padded(kFeatureBlock, m.cols);
+  const MatrixSpan rows = room.span().sub_rows(0, count);
+  widen(m.sub_rows(begin, count), rows);
+  return rows;
+}
+
 // Keys [begin, end).
-void sum_part(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale_k,
+template <class Keys>
+void sum_part(const Keys& k, const Keys& v, const PackedMatrix& omega_t, float scale_k,
               std::size_t begin, std::size_t end, Part& sums) {
   const std::size_t features = omega_t.cols();
-  Matrix phi = Matrix::padded(kFeatureBlock, features);
+  Matrix phi = Matrix::padded(kFeatureBlock, features), key_room, value_room;
   for (std::size_t b = begin; b < end; b += kFeatureBlock) {
     const std::size_t count = std::min(kFeatureBlock, end - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count);
-    sums.raise(key_features(k.sub_rows(b, count), omega_t, scale_k, sums.max, rows));
+    const MatrixView values = rows_of(v, b, count, value_room);
+    sums.raise(key_features(rows_of(k, b, count, key_room), omega_t, scale_k, sums.max, rows));
     for (std::size_t i = 0; i < count; ++i) {
       axpy(1.0F, rows.row(i), sums.ones.data(), features);
-      axpy(1.0F, v.row(b + i), sums.plain.data(), v.cols);
+      axpy(1.0F, values.row(i), sums.plain.data(), v.cols);
     }
-    gemm_tn_add(rows, v.sub_rows(b, count), sums.values, calling_thread());
+    gemm_tn_add(rows, values, sums.values, calling_thread());
   }
+}
+
+template <class Keys>
+KeySums sum_all(const Keys& k, const Keys& v, const PackedMatrix& omega_t, float scale_k,
+                float epsilon, const Executor& executor) {
+  assert(k.rows > 0 && k.cols == omega_t.rows() && v.rows == k.rows);
+  const std::size_t features = omega_t.cols(), part = rows_a_part(k.rows);
+  std::vector<Part> parts;
+  for (std::size_t p = 0; p < k.rows; p += part) parts.emplace_back(features, v.cols);
+  executor.parallel_for(k.rows, part, [&](std::size_t begin, std::size_t end) {
+    sum_part(k, v, omega_t, scale_k, begin, end, parts[begin / part]);
+  });
+  Part& sums = parts.front();
+  for (std::size_t p = 1; p < parts.size(); ++p) {
+    sums.raise(parts[p].max);
+    const float factor = std::exp(parts[p].max - sums.max);
+    for (std::size_t r = 0; r < features; ++r) {
+      axpy(factor, parts[p].values.row(r), sums.values.row(r), v.cols);
+    }
+    axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
+    axpy(1.0F, parts[p].plain.data(), sums.plain.data(), v.cols);
+  }
+  // epsilon of every key's every feature.
+  for (std::size_t r = 0; r < features; ++r) {
+    axpy(epsilon, sums.plain.data(), sums.values.row(r), v.cols);
+    sums.ones[r] += epsilon * static_cast<float>(k.rows);
+  }
+  return {std::move(sums.values), std::move(sums.ones), sums.max};
 }
 
 }  // namespace
@@ -185,29 +226,11 @@ std::size_t rows_a_part(std::size_t rows) {
 
 KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale,
                  float epsilon, const Executor& executor) {
-  assert(k.rows > 0 && k.cols == omega_t.rows() && v.rows == k.rows);
-  const std::size_t features = omega_t.cols(), part = rows_a_part(k.rows);
-  std::vector<Part> parts;
-  for (std::size_t p = 0; p < k.rows; p += part) parts.emplace_back(features, v.cols);
-  executor.parallel_for(k.rows, part, [&](std::size_t begin, std::size_t end) {
-    sum_part(k, v, omega_t, scale, begin, end, parts[begin / part]);
-  });
-  Part& sums = parts.front();
-  for (std::size_t p = 1; p < parts.size(); ++p) {
-    sums.raise(parts[p].max);
-    const float factor = std::exp(parts[p].max - sums.max);
-    for (std::size_t r = 0; r < features; ++r) {
-      axpy(factor, parts[p].values.row(r), sums.values.row(r), v.cols);
-    }
-    axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
-    axpy(1.0F, parts[p].plain.data(), sums.plain.data(), v.cols);
-  }
-  // epsilon of every key's every feature.
-  for (std::size_t r = 0; r < features; ++r) {
-    axpy(epsilon, sums.plain.data(), sums.values.row(r), v.cols);
-    sums.ones[r] += epsilon * static_cast<float>(k.rows);
-  }
-  return {std::move(sums.values), std::move(sums.ones), sums.max};
+  return sum_all(k, v, omega_t, scale, epsilon, executor);
+}
+KeySums sum_keys(const HalfView& k, const HalfView& v, const PackedMatrix& omega_t, float scale,
+                 float epsilon, const Executor& executor) {
+  return sum_all(k, v, omega_t, scale, epsilon, executor);
 }
 
 }  // namespace halo::kernels

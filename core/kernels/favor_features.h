@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "halo/core/executor.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/matrix_view.h"
 
@@ -45,6 +46,8 @@ struct KeySums {
   float max = -std::numeric_limits<float>::infinity();  ///< the common shift of all keys
 };
 KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale,
+                 float epsilon, const Executor& executor);
+KeySums sum_keys(const HalfView& k, const HalfView& v, const PackedMatrix& omega_t, float scale,
                  float epsilon, const Executor& executor);
 
 }  // namespace halo::kernels

@@ -167,7 +167,7 @@ template <class T, class Keys, class Kernel>
 void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptions& options,
              const MatrixSpan& out, std::span<float> lse, const Executor& executor, Kernel kernel) {
   flash_detail::check(q, k, v, options);
-  assert(out.rows == q.rows && out.cols == flash_detail::cols_of(v));
+  assert(out.rows == q.rows && out.cols == v.cols);
   assert(lse.empty() || lse.size() == options.heads * q.rows);
   const std::size_t heads = options.heads, dv = out.cols / heads;
   flash_detail::for_each_block(
@@ -194,7 +194,7 @@ void flash_attention_forward(const MatrixView& q, const MatrixView& k, const Mat
   forward<float>(q, k, v, options, out, lse, executor, HWY_DYNAMIC_DISPATCH(FlashForwardFloat));
 }
 
-void flash_attention_forward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void flash_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                              const FlashOptions& options, const MatrixSpan& out,
                              std::span<float> lse, const Executor& executor) {
   forward<Bf16>(q, k, v, options, out, lse, executor, HWY_DYNAMIC_DISPATCH(FlashForwardHalf));

@@ -37,7 +37,7 @@ void flash_attention_forward(const MatrixView& q, const MatrixView& k, const Mat
                              std::span<float> lse, const Executor& executor);
 
 /// The same with k and v stored as bfloat16, accumulated in float32.
-void flash_attention_forward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void flash_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                              const FlashOptions& options, const MatrixSpan& out,
                              std::span<float> lse, const Executor& executor);
 

@@ -15,11 +15,6 @@
 
 namespace halo::kernels::flash_detail {
 
-inline std::size_t rows_of(const MatrixView& m) { return m.rows; }
-inline std::size_t rows_of(const HalfMatrix& m) { return m.rows(); }
-inline std::size_t cols_of(const MatrixView& m) { return m.cols; }
-inline std::size_t cols_of(const HalfMatrix& m) { return m.cols(); }
-
 // An empty matrix has no data to point into.
 template <class T>
 T* columns_from(T* data, std::size_t column) {
@@ -30,18 +25,17 @@ inline Rows<float> head_of(const MatrixView& m, std::size_t head, std::size_t he
   const std::size_t cols = m.cols / heads;
   return {columns_from(m.data, head * cols), m.stride, m.rows, cols};
 }
-inline Rows<Bf16> head_of(const HalfMatrix& m, std::size_t head, std::size_t heads) {
-  const std::size_t cols = m.cols() / heads;
-  const Bf16* data = m.values().data();
-  return {columns_from(data, head * cols), m.stride(), m.rows(), cols};
+inline Rows<Bf16> head_of(const HalfView& m, std::size_t head, std::size_t heads) {
+  const std::size_t cols = m.cols / heads;
+  return {columns_from(m.data, head * cols), m.stride, m.rows, cols};
 }
 
 template <class Keys>
 void check([[maybe_unused]] const MatrixView& q, [[maybe_unused]] const Keys& k,
            [[maybe_unused]] const Keys& v, [[maybe_unused]] const FlashOptions& options) {
-  assert(options.heads > 0 && q.cols % options.heads == 0 && cols_of(v) % options.heads == 0);
-  assert(cols_of(k) == q.cols && rows_of(v) == rows_of(k));
-  assert(options.window == FlashOptions::kNoWindow || q.rows == rows_of(k));
+  assert(options.heads > 0 && q.cols % options.heads == 0 && v.cols % options.heads == 0);
+  assert(k.cols == q.cols && v.rows == k.rows);
+  assert(options.window == FlashOptions::kNoWindow || q.rows == k.rows);
 }
 
 // A window wider than the sequence is none.

@@ -168,6 +168,14 @@ void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
   }
 }
 
+void Widen(const Bf16* x, std::size_t count, float* out) {
+  const Tag tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(simd::load(tag, x + i), tag, out + i);
+  for (; i < count; ++i) out[i] = bf16_to_float(x[i]);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace halo::kernels
 HWY_AFTER_NAMESPACE();
@@ -180,6 +188,7 @@ namespace halo::kernels {
 HWY_EXPORT(TileShape);
 HWY_EXPORT(PackColumns);
 HWY_EXPORT(MultiplyBlock);
+HWY_EXPORT(Widen);
 
 namespace {
 
@@ -431,6 +440,69 @@ void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
                          multiply(rows, begin, end, p, block, shape, scratch, out, 0);
                        }
                      });
+}
+
+PackedHalfMatrix pack_half(const MatrixView& b) {
+  const PackedMatrix whole = pack(b);
+  PackedHalfMatrix packed;
+  packed.rows_ = whole.rows_;
+  packed.cols_ = whole.cols_;
+  packed.panel_ = whole.panel_;
+  packed.blocks_ = HalfMatrix::rounded(whole.blocks_);
+  return packed;
+}
+
+void widen(const HalfView& from, const MatrixSpan& to) {
+  assert(from.rows == to.rows && from.cols == to.cols);
+  const auto kernel = HWY_DYNAMIC_DISPATCH(Widen);
+  for (std::size_t i = 0; i < to.rows; ++i) kernel(from.row(i), to.cols, to.row(i));
+}
+
+void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+          const Executor& executor) {
+  assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());
+  if (out.rows == 0 || out.cols == 0) return;
+  if (a.cols == 0) return zero(out);
+  const Shape shape = tile_shape();
+  assert(b.panel_ == shape.columns_at_once);
+  const std::size_t columns = round_up(out.cols, b.panel_);
+  const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
+  const std::size_t most = std::min(kDepth, a.cols);
+  // A thread's block of a and one panel of b, widened where it is used: once for all rows.
+  const std::size_t floats = round_up((grain + b.panel_) * most, 16);
+  const Scratch scratch(floats * executor.threads());
+  const auto kernel = HWY_DYNAMIC_DISPATCH(Widen);
+  executor.parallel_for_workers(
+      out.rows, grain, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        float* rows = scratch.data() + worker * floats;
+        float* panel = rows + grain * most;
+        for (std::size_t p = 0; p < a.cols; p += kDepth) {
+          const std::size_t depth = std::min(kDepth, a.cols - p);
+          pack_block({a.data, a.stride, true}, p, depth, begin, end - begin, shape.rows_at_once,
+                     rows, nullptr);
+          for (std::size_t j = 0; j < out.cols; j += b.panel_) {
+            kernel(b.blocks_.row(0) + p * columns + j * depth, b.panel_ * depth, panel);
+            const Block block{end - begin, std::min(b.panel_, out.cols - j),
+                              depth,       rows,
+                              0,           nullptr,
+                              panel,       0,
+                              b.panel_,    p != 0};
+            HWY_DYNAMIC_DISPATCH(MultiplyBlock)(block, out.row(begin) + j, out.stride);
+          }
+        }
+      });
+}
+
+void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+          const Executor& executor) {
+  assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());
+  const std::size_t at_once = tile_shape().rows_at_once * gemm_detail::kPanelsPerBlock;
+  static const Executor calling_thread(1);
+  executor.parallel_for(a.rows, at_once, [&](std::size_t begin, std::size_t end) {
+    Matrix rows = Matrix::padded(end - begin, a.cols);
+    widen(a.sub_rows(begin, end - begin), rows);
+    gemm(rows, b, out.sub_rows(begin, end - begin), calling_thread);
+  });
 }
 
 }  // namespace halo::kernels

@@ -12,6 +12,7 @@
 #include <cstddef>
 
 #include "halo/core/executor.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels {
@@ -29,6 +30,8 @@ void gemm_tn(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
 void gemm_tn_add(const MatrixView& a, const MatrixView& b, const MatrixSpan& out,
                  const Executor& executor);
 
+class PackedHalfMatrix;
+
 /// The right-hand side of many products, laid out once for the running CPU's kernels. Immutable;
 /// any number of threads may read it. Never stored: another CPU lays it out differently.
 class PackedMatrix {
@@ -41,6 +44,7 @@ class PackedMatrix {
  private:
   friend PackedMatrix pack(const MatrixView& b);
   friend PackedMatrix pack_transposed(const MatrixView& b);
+  friend PackedHalfMatrix pack_half(const MatrixView& b);
   friend void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
                    const Executor& executor);
   static PackedMatrix make(const MatrixView& b, bool transposed);
@@ -55,6 +59,36 @@ PackedMatrix pack(const MatrixView& b);
 PackedMatrix pack_transposed(const MatrixView& b);
 /// out = a b, the same bytes as gemm with the matrix that was packed. O(m k n).
 void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
+          const Executor& executor);
+
+/// The same, stored as bfloat16: half the memory, every weight rounded by at most 2^-9 of itself;
+/// products are summed in float32.
+class PackedHalfMatrix {
+ public:
+  PackedHalfMatrix() = default;
+  std::size_t rows() const { return rows_; }
+  std::size_t cols() const { return cols_; }
+  std::size_t bytes() const { return blocks_.bytes(); }
+
+ private:
+  friend PackedHalfMatrix pack_half(const MatrixView& b);
+  friend void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+                   const Executor& executor);
+  friend void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+                   const Executor& executor);
+
+  std::size_t rows_ = 0, cols_ = 0, panel_ = 0;
+  HalfMatrix blocks_;  // as PackedMatrix's
+};
+
+/// Bfloat16 as float32. O(n).
+void widen(const HalfView& from, const MatrixSpan& to);
+/// b [k, n], rounded and packed. O(k n).
+PackedHalfMatrix pack_half(const MatrixView& b);
+/// out = a b with rounded b, and a in float32 or bfloat16. O(m k n).
+void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+          const Executor& executor);
+void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
           const Executor& executor);
 
 }  // namespace halo::kernels

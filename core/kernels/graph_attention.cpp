@@ -93,10 +93,9 @@ template <class T, class Keys, class Kernel>
 void forward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& mask,
              const GraphAttentionOptions& options, const MatrixSpan& out, std::span<float> lse,
              const Executor& executor, Kernel kernel) {
-  const graph_detail::Shape shape =
-      graph_detail::shape_of(options, q.cols, graph_detail::cols_of(v));
-  assert(graph_detail::cols_of(k) == q.cols && mask.num_columns == graph_detail::count_of(k));
-  assert(graph_detail::count_of(v) == graph_detail::count_of(k));
+  const graph_detail::Shape shape = graph_detail::shape_of(options, q.cols, v.cols);
+  assert(k.cols == q.cols && mask.num_columns == k.rows);
+  assert(v.rows == k.rows);
   assert(mask.rows() == q.rows && out.rows == q.rows && out.cols == shape.heads * shape.dv);
   assert(lse.empty() || lse.size() == q.rows * shape.heads);
   assert(options.gates.data == nullptr ||
@@ -126,7 +125,7 @@ void graph_attention_forward(const MatrixView& q, const MatrixView& k, const Mat
   forward<float>(q, k, v, mask, options, out, lse, executor, HWY_DYNAMIC_DISPATCH(ForwardFloat));
 }
 
-void graph_attention_forward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void graph_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse,
                              const Executor& executor) {

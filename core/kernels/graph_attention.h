@@ -41,7 +41,7 @@ void graph_attention_forward(const MatrixView& q, const MatrixView& k, const Mat
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 /// The same with k and v stored as bfloat16, accumulated in float32.
-void graph_attention_forward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void graph_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 
@@ -59,7 +59,7 @@ void graph_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
                               const GraphGradients& gradients, std::vector<float>& workspace,
                               const Executor& executor);
 /// The same with k and v stored as bfloat16; gradients are float32.
-void graph_attention_backward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
                               const GraphGradients& gradients, std::vector<float>& workspace,

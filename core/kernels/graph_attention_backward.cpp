@@ -181,12 +181,11 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
               const TransposedEdges& edges, const GraphAttentionOptions& options,
               const MatrixView& d_out, const GraphGradients& gradients,
               std::vector<float>& workspace, const Executor& executor, Kernel rows_kernel) {
-  const graph_detail::Shape shape =
-      graph_detail::shape_of(options, q.cols, graph_detail::cols_of(v));
-  assert(graph_detail::cols_of(k) == q.cols && mask.rows() == q.rows);
-  assert(mask.num_columns == graph_detail::count_of(k));
-  assert(graph_detail::count_of(v) == graph_detail::count_of(k));
-  assert(d_out.rows == q.rows && d_out.cols == graph_detail::cols_of(v));
+  const graph_detail::Shape shape = graph_detail::shape_of(options, q.cols, v.cols);
+  assert(k.cols == q.cols && mask.rows() == q.rows);
+  assert(mask.num_columns == k.rows);
+  assert(v.rows == k.rows);
+  assert(d_out.rows == q.rows && d_out.cols == v.cols);
   assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
   workspace.resize(std::max(workspace.size(), mask.entries() * 2 * shape.heads));
   const graph_detail::BackwardRows<T> by_row{
@@ -200,8 +199,7 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
   const graph_detail::BackwardColumns by_column{shape,       rows_of(q),  rows_of(d_out),  &edges,
                                                 gradients.k, gradients.v, workspace.data()};
   const auto columns_kernel = HWY_DYNAMIC_DISPATCH(Columns);
-  graph_detail::for_each_block(graph_detail::count_of(k), graph_detail::longest(edges.offsets),
-                               shape.heads, executor,
+  graph_detail::for_each_block(k.rows, graph_detail::longest(edges.offsets), shape.heads, executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  columns_kernel(by_column, begin, end, scratch);
                                });
@@ -218,7 +216,7 @@ void graph_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
                   HWY_DYNAMIC_DISPATCH(RowsFloat));
 }
 
-void graph_attention_backward(const MatrixView& q, const HalfMatrix& k, const HalfMatrix& v,
+void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
                               const GraphGradients& gradients, std::vector<float>& workspace,

@@ -24,13 +24,7 @@ inline Shape shape_of(const GraphAttentionOptions& options, std::size_t q_cols,
 }
 
 inline Rows<float> rows_of(const MatrixView& m) { return {m.data, m.stride}; }
-inline Rows<Bf16> rows_of(const HalfMatrix& m) {
-  return {m.rows() == 0 ? nullptr : m.row(0), m.stride()};
-}
-inline std::size_t count_of(const MatrixView& m) { return m.rows; }
-inline std::size_t count_of(const HalfMatrix& m) { return m.rows(); }
-inline std::size_t cols_of(const MatrixView& m) { return m.cols; }
-inline std::size_t cols_of(const HalfMatrix& m) { return m.cols(); }
+inline Rows<Bf16> rows_of(const HalfView& m) { return {m.data, m.stride}; }
 
 inline std::size_t longest(std::span<const std::uint64_t> offsets) {
   std::uint64_t most = 0;

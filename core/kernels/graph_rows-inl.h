@@ -356,22 +356,20 @@ HWY_NOINLINE inline Exponentials ExponentialsOf(float* x, std::size_t count, flo
   const std::size_t full = count / lanes * lanes, whole = (count + lanes - 1) / lanes * lanes;
   for (std::size_t i = count; i < whole; ++i) x[i] = x[0];
   const auto by = hn::Set(tag, scale);
-  auto high = hn::Mul(by, hn::LoadU(tag, x));
-  for (std::size_t i = lanes; i < whole; i += lanes) {
-    high = hn::Max(high, hn::Mul(by, hn::LoadU(tag, x + i)));
+  auto high = hn::Set(tag, kNone);
+  for (std::size_t i = 0; i < whole; i += lanes) {
+    // Stored, so that the compiler cannot fuse the product with the subtraction below: the largest
+    // must give e^0 = 1 exactly.
+    const auto scaled = hn::Mul(by, hn::LoadU(tag, x + i));
+    hn::StoreU(scaled, tag, x + i);
+    high = hn::Max(high, scaled);
   }
   const auto shift = hn::MaxOfLanes(tag, high);
   auto total = hn::Zero(tag);
-  for (std::size_t i = 0; i < full; i += lanes) {
-    const auto e = simd::exp(tag, hn::MulSub(by, hn::LoadU(tag, x + i), shift));
+  for (std::size_t i = 0; i < whole; i += lanes) {
+    auto e = simd::exp(tag, hn::Sub(hn::LoadU(tag, x + i), shift));
+    if (i == full) e = hn::IfThenElseZero(hn::FirstN(tag, count - full), e);
     hn::StoreU(e, tag, x + i);
-    total = hn::Add(total, e);
-  }
-  if (full < count) {
-    const auto e =
-        hn::IfThenElseZero(hn::FirstN(tag, count - full),
-                           simd::exp(tag, hn::MulSub(by, hn::LoadU(tag, x + full), shift)));
-    hn::StoreU(e, tag, x + full);
     total = hn::Add(total, e);
   }
   return {hn::GetLane(shift), hn::GetLane(hn::SumOfLanes(tag, total))};

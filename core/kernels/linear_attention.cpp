@@ -110,11 +110,10 @@ void backward_keys(const Pass& pass, float max, const SumGradients& sums, const 
   }
 }
 
-}  // namespace
-
-void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                              const PackedMatrix& omega_t, const LinearAttentionOptions& options,
-                              const MatrixSpan& out, const Executor& executor) {
+template <class Keys>
+void forward(const MatrixView& q, const Keys& k, const Keys& v, const PackedMatrix& omega_t,
+             const LinearAttentionOptions& options, const MatrixSpan& out,
+             const Executor& executor) {
   assert(q.cols == omega_t.rows() && k.cols == q.cols && v.rows == k.rows && omega_t.cols() > 0);
   assert(out.rows == q.rows && out.cols == v.cols);
   if (k.rows == 0) return zero(out);
@@ -133,6 +132,20 @@ void linear_attention_forward(const MatrixView& q, const MatrixView& k, const Ma
       scale(1.0F / totals[i], rows.row(i), rows.cols);
     }
   });
+}
+
+}  // namespace
+
+void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              const PackedMatrix& omega_t, const LinearAttentionOptions& options,
+                              const MatrixSpan& out, const Executor& executor) {
+  forward(q, k, v, omega_t, options, out, executor);
+}
+
+void linear_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
+                              const PackedMatrix& omega_t, const LinearAttentionOptions& options,
+                              const MatrixSpan& out, const Executor& executor) {
+  forward(q, k, v, omega_t, options, out, executor);
 }
 
 void linear_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,

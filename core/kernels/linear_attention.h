@@ -32,6 +32,11 @@ void linear_attention_forward(const MatrixView& q, const MatrixView& k, const Ma
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor);
 
+/// The same with k and v stored as bfloat16, accumulated in float32.
+void linear_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
+                              const PackedMatrix& omega_t, const LinearAttentionOptions& options,
+                              const MatrixSpan& out, const Executor& executor);
+
 struct LinearGradients {
   MatrixSpan q, k, v;  ///< shaped as q, k and v; overwritten
 };

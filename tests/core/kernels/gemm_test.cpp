@@ -114,6 +114,60 @@ TEST(Gemm, PackedWeightsGiveTheBytesOfThePlainProduct) {
   });
 }
 
+TEST(Gemm, HalfStoredMatricesGiveTheProductOfTheirRoundedValues) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const Shape s :
+         {Shape{0, 3, 2}, {3, 0, 2}, {1, 1, 1}, {5, 300, 33}, {129, 64, 65}, {230, 513, 17}}) {
+      const Matrix a = test::random_matrix(s.m, s.k, 1), b = test::random_matrix(s.k, s.n, 2);
+      const HalfMatrix half_a = HalfMatrix::rounded(a);
+      const PackedHalfMatrix packed = pack_half(b);
+      EXPECT_EQ(packed.rows(), s.k);
+      EXPECT_EQ(packed.cols(), s.n);
+      Matrix wide_a(s.m, s.k), wide_b(s.k, s.n), expected(s.m, s.n), exact(s.m, s.n);
+      widen(half_a, wide_a);
+      widen(HalfMatrix::rounded(b), wide_b);
+      Matrix out(s.m, s.n), out_four(s.m, s.n), out_half(s.m, s.n), expected_half(s.m, s.n);
+      gemm(a, wide_b, expected, one);
+      gemm(wide_a, wide_b, expected_half, one);
+      gemm(a, b, exact, one);
+      gemm(a, packed, out, one);
+      gemm(a, packed, out_four, four);
+      gemm(half_a, packed, out_half, four);
+      EXPECT_TRUE(test::same_bytes(out, expected)) << isa;
+      EXPECT_TRUE(test::same_bytes(out_four, expected)) << isa;
+      EXPECT_TRUE(test::same_bytes(out_half, expected_half)) << isa;
+      // Two roundings of 2^-9 each, sums of k products of standard normals: sqrt(k) in size.
+      const double bound = 0x1.0p-7 * 3 * std::sqrt(double(s.k) + 1);
+      for (std::size_t i = 0; i < s.m; ++i) {
+        for (std::size_t j = 0; j < s.n; ++j) {
+          EXPECT_NEAR(out_half.row(i)[j], exact.row(i)[j], bound) << isa;
+        }
+      }
+    }
+  });
+}
+
+TEST(Gemm, ProductsMayBeAdded) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const Shape s : {Shape{3, 0, 2}, {1, 1, 1}, {5, 300, 33}, {129, 64, 65}}) {
+      const Matrix a = test::random_matrix(s.k, s.m, 1), b = test::random_matrix(s.k, s.n, 2);
+      const Matrix before = test::random_matrix(s.m, s.n, 3);
+      Matrix product(s.m, s.n), sum = Matrix::copy_of(before), again = Matrix::copy_of(before);
+      gemm_tn(a, b, product, one);
+      gemm_tn_add(a, b, sum, one);
+      gemm_tn_add(a, b, again, four);
+      EXPECT_TRUE(test::same_bytes(sum, again)) << isa;
+      for (std::size_t i = 0; i < s.m; ++i) {
+        for (std::size_t j = 0; j < s.n; ++j) {
+          EXPECT_NEAR(sum.row(i)[j], before.row(i)[j] + product.row(i)[j], 1e-4) << isa;
+        }
+      }
+    }
+  });
+}
+
 TEST(Gemm, ReadsAndWritesInsideStridedMatricesOnly) {
   const Executor one(1);
   Matrix a = test::random_matrix(20, 40, 1), b = test::random_matrix(40, 50, 2);

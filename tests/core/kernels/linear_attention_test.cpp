@@ -88,6 +88,34 @@ TEST(LinearAttention, ManyKeysAreSummedInFixedParts) {
   for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(out.row(i / 2)[i % 2], expected[i], 1e-4);
 }
 
+TEST(LinearAttention, Bf16KeysAndValuesAreTheirRoundedFloatsOnEveryIsa) {
+  const Executor one(1), four(4);
+  test::on_every_isa([&](const char* isa) {
+    for (const std::size_t m : {0U, 1U, 130U, 300U}) {
+      const std::size_t n = 50, d = 20, dv = 33;
+      const Matrix q = test::random_matrix(n, d, 1), k = test::random_matrix(m, d, 2);
+      const Matrix v = test::random_matrix(m, dv, 3), omega = test::random_matrix(64, d, 4);
+      const HalfMatrix half_k = HalfMatrix::rounded(k), half_v = HalfMatrix::rounded(v);
+      Matrix wide_k(m, d), wide_v(m, dv), out(n, dv), again(n, dv), wide(n, dv), exact(n, dv);
+      widen(half_k, wide_k);
+      widen(half_v, wide_v);
+      const PackedMatrix omega_t = pack_transposed(omega);
+      const LinearAttentionOptions options{.scale = 0.4F};
+      linear_attention_forward(q, half_k, half_v, omega_t, options, out, one);
+      linear_attention_forward(q, half_k, half_v, omega_t, options, again, four);
+      linear_attention_forward(q, wide_k, wide_v, omega_t, options, wide, one);
+      linear_attention_forward(q, k, v, omega_t, options, exact, one);
+      EXPECT_TRUE(test::same_bytes(out, again)) << isa;
+      EXPECT_TRUE(test::same_bytes(out, wide)) << isa;
+      for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t j = 0; j < dv; ++j) {
+          EXPECT_NEAR(out.row(i)[j], exact.row(i)[j], 0.02) << isa;
+        }
+      }
+    }
+  });
+}
+
 TEST(LinearAttention, GradientsAgreeWithDoubleAtAwkwardSizesOnEveryIsa) {
   const Executor one(1), four(4);
   struct Case {
