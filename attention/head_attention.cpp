@@ -44,15 +44,34 @@ kernels::LinearAttentionOptions linear_options(const RandomFeatures& features, f
 void standard_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,
                         const MatrixSpan& out, const Executor& executor) {
   check_shapes(q, k, v, scale, out);
-  detail::dense_attention(q, k, v, 1, scale, out, executor);
+  detail::dense_attention(q, k, v, nullptr, 1, scale, out, executor);
 }
 
 void standard_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                                  float scale, const MatrixView& d_out,
                                  const HeadGradients& gradients, const Executor& executor) {
   check_gradients(q, k, v, scale, d_out, gradients);
-  detail::dense_attention_backward(q, k, v, 1, scale, d_out, gradients.q, gradients.k, gradients.v,
-                                   executor);
+  detail::dense_attention_backward(q, k, v, nullptr, 1, scale, d_out, gradients.q, gradients.k,
+                                   gradients.v, executor);
+}
+
+void masked_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                      const CsrView& mask, float scale, const MatrixSpan& out,
+                      const Executor& executor) {
+  check_shapes(q, k, v, scale, out);
+  validate(mask);
+  check_mask_shape(mask.rows(), mask.num_columns, q, k);
+  detail::dense_attention(q, k, v, &mask, 1, scale, out, executor);
+}
+
+void masked_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               const CsrView& mask, float scale, const MatrixView& d_out,
+                               const HeadGradients& gradients, const Executor& executor) {
+  check_gradients(q, k, v, scale, d_out, gradients);
+  validate(mask);
+  check_mask_shape(mask.rows(), mask.num_columns, q, k);
+  detail::dense_attention_backward(q, k, v, &mask, 1, scale, d_out, gradients.q, gradients.k,
+                                   gradients.v, executor);
 }
 
 void flash_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,

@@ -40,7 +40,16 @@ void standard_attention_backward(const MatrixView& q, const MatrixView& k, const
                                  float scale, const MatrixView& d_out,
                                  const HeadGradients& gradients, const Executor& executor);
 
-/// The same attention in tiles with an online softmax (Dao et al. 2022). O(n m (d + dv)); at most 1
+/// Row i attends to mask.row(i), through standard_attention's products with the rest set to -inf:
+/// for dense masks (see choose.h). Costs as standard_attention.
+void masked_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                      const CsrView& mask, float scale, const MatrixSpan& out,
+                      const Executor& executor);
+void masked_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                               const CsrView& mask, float scale, const MatrixView& d_out,
+                               const HeadGradients& gradients, const Executor& executor);
+
+/// standard_attention in tiles with an online softmax (Dao et al. 2022). O(n m (d + dv)); at most 1
 /// MB of workspace a thread for d, dv <= 256. lse [n], where not empty, receives
 /// log sum_j exp(scale * q_i . k_j), -inf without keys.
 void flash_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,

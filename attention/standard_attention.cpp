@@ -38,7 +38,7 @@ void StandardAttention::forward(const TensorView& x, const TensorSpan& out, Work
                                 const Executor& executor) const {
   detail::run_layer(*projections_, x, out, workspace, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      detail::dense_attention(in.q, in.k, in.v, num_heads(), scale_, mixed,
+                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_, mixed,
                                               executor);
                     });
 }
@@ -47,7 +47,7 @@ void StandardAttention::forward(const TensorView& x, const TensorSpan& out, Save
                                 const Executor& executor) const {
   detail::run_layer(*projections_, x, out, saved, false, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      detail::dense_attention(in.q, in.k, in.v, num_heads(), scale_, mixed,
+                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_, mixed,
                                               executor);
                     });
 }
@@ -58,9 +58,9 @@ void StandardAttention::backward(const TensorView& x, const TensorView& d_out, S
   detail::run_layer_backward(*projections_, x, d_out, saved, d_x, gradients, executor,
                              [&](const detail::Heads& in, const MatrixView&, std::span<const float>,
                                  const MatrixView& d_mixed, const detail::HeadSpans& d) {
-                               detail::dense_attention_backward(in.q, in.k, in.v, num_heads(),
-                                                                scale_, d_mixed, d.q, d.k, d.v,
-                                                                executor);
+                               detail::dense_attention_backward(in.q, in.k, in.v, nullptr,
+                                                                num_heads(), scale_, d_mixed, d.q,
+                                                                d.k, d.v, executor);
                              });
 }
 

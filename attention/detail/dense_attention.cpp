@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
+#include <span>
 #include <vector>
 
 #include "halo/attention/detail/row_blocks.h"
@@ -27,11 +29,21 @@ void add(const MatrixView& from, const MatrixSpan& to) {
   for (std::size_t i = 0; i < to.rows; ++i) kernels::axpy(1.0F, from.row(i), to.row(i), to.cols);
 }
 
-void probabilities(const MatrixView& q, const kernels::PackedMatrix& keys, float scale,
-                   const MatrixSpan& p) {
+// The rest becomes -inf. `room` holds a row.
+void keep_columns(std::span<const std::uint32_t> columns, float* row, std::vector<float>& room) {
+  std::fill(room.begin(), room.end(), -std::numeric_limits<float>::infinity());
+  for (const std::uint32_t column : columns) room[column] = row[column];
+  std::copy(room.begin(), room.end(), row);
+}
+
+// Of rows first, first + 1 ... of the attention.
+void probabilities(const MatrixView& q, const kernels::PackedMatrix& keys, const CsrView* mask,
+                   std::size_t first, float scale, const MatrixSpan& p) {
   kernels::gemm(q, keys, p, calling_thread());
+  std::vector<float> room(mask == nullptr ? 0 : p.cols);
   for (std::size_t i = 0; i < p.rows; ++i) {
     kernels::scale(scale, p.row(i), p.cols);
+    if (mask != nullptr) keep_columns(mask->row(first + i), p.row(i), room);
     kernels::softmax(p.row(i), p.cols);
   }
 }
@@ -51,7 +63,7 @@ struct Head {
   MatrixSpan d_q, d_k, d_v;
 };
 
-void backward_head(const Head& head, float scale) {
+void backward_head(const Head& head, const CsrView* mask, float scale) {
   const std::size_t m = head.k.rows, block = dense_block(m);
   const kernels::PackedMatrix keys_t = kernels::pack_transposed(head.k),
                               keys = kernels::pack(head.k),
@@ -64,7 +76,7 @@ void backward_head(const Head& head, float scale) {
     const std::size_t count = std::min(block, head.q.rows - begin);
     const MatrixView q = head.q.sub_rows(begin, count), d_out = head.d_out.sub_rows(begin, count);
     const MatrixSpan p_rows = p.span().sub_rows(0, count), s = slopes.span().sub_rows(0, count);
-    probabilities(q, keys_t, scale, p_rows);
+    probabilities(q, keys_t, mask, begin, scale, p_rows);
     kernels::gemm(d_out, values_t, s, calling_thread());
     score_slopes(p_rows, scale, s);
     kernels::gemm(s, keys, head.d_q.sub_rows(begin, count), calling_thread());
@@ -78,7 +90,7 @@ void backward_head(const Head& head, float scale) {
 }  // namespace
 
 void dense_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     std::size_t heads, float scale, const MatrixSpan& out,
+                     const CsrView* mask, std::size_t heads, float scale, const MatrixSpan& out,
                      const Executor& executor) {
   assert(q.cols == k.cols && k.rows == v.rows && out.rows == q.rows && out.cols == v.cols);
   if (k.rows == 0) return zero(out);
@@ -94,24 +106,24 @@ void dense_attention(const MatrixView& q, const MatrixView& k, const MatrixView&
   for_each_block(executor, heads, q.rows, block,
                  [&](std::size_t worker, std::size_t h, std::size_t begin, std::size_t end) {
                    const MatrixSpan p(logits.row(worker), end - begin, k.rows);
-                   probabilities(head_of(q, h, heads).sub_rows(begin, end - begin), keys[h], scale,
-                                 p);
+                   probabilities(head_of(q, h, heads).sub_rows(begin, end - begin), keys[h], mask,
+                                 begin, scale, p);
                    kernels::gemm(p, values[h], head_of(out, h, heads).sub_rows(begin, end - begin),
                                  calling_thread());
                  });
 }
 
 void dense_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                              std::size_t heads, float scale, const MatrixView& d_out,
-                              const MatrixSpan& d_q, const MatrixSpan& d_k, const MatrixSpan& d_v,
-                              const Executor& executor) {
+                              const CsrView* mask, std::size_t heads, float scale,
+                              const MatrixView& d_out, const MatrixSpan& d_q, const MatrixSpan& d_k,
+                              const MatrixSpan& d_v, const Executor& executor) {
   if (k.rows == 0) return zero(d_q);
   executor.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t h = begin; h < end; ++h) {
       backward_head({head_of(q, h, heads), head_of(k, h, heads), head_of(v, h, heads),
                      head_of(d_out, h, heads), head_of(d_q, h, heads), head_of(d_k, h, heads),
                      head_of(d_v, h, heads)},
-                    scale);
+                    mask, scale);
     }
   });
 }

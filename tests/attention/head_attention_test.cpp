@@ -87,6 +87,10 @@ void check_all(std::size_t n, std::size_t d) {
         [&](const MatrixSpan& out, const Executor& e) {
           csr_attention(h.q, h.k, h.v, mask, h.scale, out, e);
         });
+  check(reference::csr_attention(h.q, h.k, h.v, mask, h.scale),
+        [&](const MatrixSpan& out, const Executor& e) {
+          masked_attention(h.q, h.k, h.v, mask, h.scale, out, e);
+        });
   for (const std::size_t window :
        {std::size_t{0}, std::size_t{3}, std::numeric_limits<std::size_t>::max()}) {
     check(reference::window_attention(h.q, h.k, h.v, window, h.scale),

@@ -81,6 +81,10 @@ void check_all(std::size_t n, std::size_t d) {
           [&](const HeadGradients& g, const Executor& e) {
             csr_attention_backward(h.q, h.k, h.v, mask, scale, h.d_out, g, e);
           });
+  h.check(h.plain(0.7F, [&](std::size_t i, std::size_t j) { return mask.contains(i, j); }),
+          [&](const HeadGradients& g, const Executor& e) {
+            masked_attention_backward(h.q, h.k, h.v, mask, scale, h.d_out, g, e);
+          });
   for (const std::size_t size : {std::size_t{1}, std::size_t{4}}) {
     const BlockMask blocks = BlockMask::covering(mask, size);
     const CsrMask entries = blocks.to_csr();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "halo/core/random.h"
+#include "support/row_adaptive_reference.h"
 #include "support/test_support.h"
 
 namespace halo::attention {
@@ -25,26 +26,6 @@ CsrMask random_mask(std::size_t rows, std::size_t columns, std::uint64_t seed) {
   return CsrMask::from_rows(std::move(lists), columns);
 }
 
-// The formula, in double.
-std::vector<double> reference_row(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                                  const CsrMask& mask, double sharpness, std::size_t i) {
-  std::vector<double> out(v.cols, 0.0), scores;
-  for (const auto j : mask.row(i)) {
-    double s = 0;
-    for (std::size_t d = 0; d < q.cols; ++d) s += double{q.row(i)[d]} * double{k.row(j)[d]};
-    scores.push_back(s);
-  }
-  if (scores.empty()) return out;
-  const double best = *std::max_element(scores.begin(), scores.end());
-  const double spread = std::max(best - *std::min_element(scores.begin(), scores.end()), 1e-4);
-  double sum = 0;
-  for (double& s : scores) sum += s = std::exp(sharpness * (s - best) / spread);
-  for (std::size_t e = 0; e < scores.size(); ++e) {
-    for (std::size_t d = 0; d < v.cols; ++d) out[d] += scores[e] / sum * v.row(mask.row(i)[e])[d];
-  }
-  return out;
-}
-
 TEST(RowAdaptiveAttention, AgreesWithTheFormulaAtAwkwardShapes) {
   const Executor one(1), four(4);
   for (const std::size_t n : {0U, 1U, 3U, 130U}) {
@@ -56,7 +37,7 @@ TEST(RowAdaptiveAttention, AgreesWithTheFormulaAtAwkwardShapes) {
       row_adaptive_attention(q, k, v, mask, 4.0F, out, one);
       row_adaptive_attention(q, k, v, mask, 4.0F, again, four);
       for (std::size_t i = 0; i < n; ++i) {
-        const auto expected = reference_row(q, k, v, mask, 4.0, i);
+        const auto expected = test::row_adaptive_row(q.row(i), k, v, mask.row(i), 4.0);
         for (std::size_t c = 0; c < d + 2; ++c) ASSERT_NEAR(out.row(i)[c], expected[c], 2e-5);
         EXPECT_EQ(std::memcmp(out.row(i), again.row(i), (d + 2) * sizeof(float)), 0);
       }

@@ -9,6 +9,7 @@
 
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/core/random.h"
+#include "support/row_adaptive_reference.h"
 #include "support/test_support.h"
 
 namespace halo::gnn {
@@ -33,34 +34,12 @@ CsrMask random_windows(std::size_t n, std::size_t width, std::uint64_t seed) {
   return CsrMask::from_rows(std::move(rows), n);
 }
 
-// sum_j a_j x_j of one row, in double.
-std::vector<double> message(const float* x, const MatrixView& states,
-                            std::span<const std::uint32_t> columns, double sharpness) {
-  std::vector<double> scores, out(states.cols, 0.0);
-  for (const auto j : columns) {
-    double s = 0;
-    for (std::size_t d = 0; d < states.cols; ++d) s += double{x[d]} * double{states.row(j)[d]};
-    scores.push_back(s);
-  }
-  if (scores.empty()) return out;
-  const double best = *std::max_element(scores.begin(), scores.end());
-  const double spread = std::max(best - *std::min_element(scores.begin(), scores.end()), 1e-4);
-  double sum = 0;
-  for (double& s : scores) sum += s = std::exp(sharpness * (s - best) / spread);
-  for (std::size_t e = 0; e < scores.size(); ++e) {
-    for (std::size_t d = 0; d < states.cols; ++d) {
-      out[d] += scores[e] / sum * states.row(columns[e])[d];
-    }
-  }
-  return out;
-}
-
 std::vector<double> reference_row(const float* x, const MatrixView& states,
                                   std::span<const std::uint32_t> window,
                                   std::span<const std::uint32_t> global,
                                   const ContentLayerOptions& options) {
-  const auto local = message(x, states, window, options.sharpness);
-  const auto upper = message(x, states, global, options.sharpness);
+  const auto local = test::row_adaptive_row(x, states, states, window, options.sharpness);
+  const auto upper = test::row_adaptive_row(x, states, states, global, options.sharpness);
   std::vector<double> out(states.cols);
   double squares = 0;
   for (std::size_t d = 0; d < states.cols; ++d) {
