@@ -9,8 +9,6 @@
 namespace halo {
 namespace {
 
-using detail::Candidate;
-
 // A tile of queries meets a block of vectors while both are in the cache.
 constexpr std::size_t kQueryTile = 16;
 constexpr std::size_t kVectorBlock = 64;
@@ -24,7 +22,7 @@ std::size_t exact_search(const GraphSnapshot& snapshot, std::span<const float> q
   detail::check_output(options, out.size());
   Matrix prepared = Matrix::padded(1, query.size());
   detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared.data());
-  std::vector<Candidate> heap;
+  std::vector<Neighbour> heap;
   return detail::scan_nearest(snapshot, prepared.data(), options, heap, out);
 }
 
@@ -39,7 +37,7 @@ SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView
   const Stage stage(job, "exact search", queries.rows);
   executor.parallel_for(queries.rows, kQueryTile, [&](std::size_t begin, std::size_t end) {
     Matrix tile = Matrix::padded(end - begin, queries.cols);
-    std::vector<std::vector<Candidate>> heaps(end - begin);
+    std::vector<std::vector<Neighbour>> heaps(end - begin);
     for (std::size_t q = begin; q < end; ++q) {
       detail::store_row(snapshot.metric(), queries.row(q), queries.cols, "query", q,
                         tile.row(q - begin));
@@ -52,12 +50,12 @@ SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView
           const auto node = static_cast<Node>(i);
           if (!options.filter.allows(node)) continue;
           const float d = distance(tile.row(q), vectors.row(i));
-          detail::offer(heaps[q], options.k, {d, node, false});
+          detail::offer(heaps[q], options.k, {d, node});
         }
       }
     }
     for (std::size_t q = 0; q < heaps.size(); ++q) {
-      std::sort_heap(heaps[q].begin(), heaps[q].end());
+      std::sort_heap(heaps[q].begin(), heaps[q].end(), detail::nearer);
       const std::size_t at = (begin + q) * options.k;
       results.found[begin + q] = detail::copy_results(
           heaps[q], options.k, std::span(results.neighbours).subspan(at, options.k));

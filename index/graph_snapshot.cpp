@@ -16,7 +16,8 @@ namespace halo {
 namespace {
 
 constexpr std::size_t kMaxLayers = 64;
-constexpr std::size_t kMaxNodes = std::numeric_limits<Node>::max() - std::size_t{1};
+// A walk's pool keeps a mark in a node's highest bit.
+constexpr std::size_t kMaxNodes = std::size_t{1} << 31U;
 constexpr std::size_t kMaxDim = 65536;
 constexpr float kUnitTolerance = 1e-3F;
 
@@ -36,7 +37,7 @@ void check_sizes(const SnapshotParts& parts) {
   if (parts.ef_construction == 0) fail("ef_construction is 0");
   const std::size_t size = parts.ids.size();
   if (size == 0) fail("no vectors");
-  if (size > kMaxNodes) fail("more vectors than 32-bit nodes can name");
+  if (size > kMaxNodes) fail("more vectors than 31-bit nodes can name");
   if (parts.vectors.rows() != size || parts.vectors.cols() != parts.dim) {
     fail("vectors are " + std::to_string(parts.vectors.rows()) + " x " +
          std::to_string(parts.vectors.cols()) + ", not " + std::to_string(size) + " x " +
@@ -157,38 +158,52 @@ std::vector<Node> check_ids(const SnapshotParts& parts) {
 
 }  // namespace
 
-std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts) {
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts, CodeKind codes) {
+  if (code_kind_name(codes) == "unknown") {
+    fail("unknown kind of codes " + std::to_string(static_cast<std::uint32_t>(codes)));
+  }
   check_sizes(parts);
   check_levels(parts);
   for (std::size_t l = 0; l < parts.layers.size(); ++l) check_links(parts, l);
   check_vectors(parts);
   std::vector<Node> by_id = check_ids(parts);
-  return std::shared_ptr<const GraphSnapshot>(
-      new GraphSnapshot(std::move(parts), std::move(by_id)));
+  auto contents = std::make_shared<const Contents>(std::move(parts), std::move(by_id));
+  return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(std::move(contents), codes));
 }
 
-GraphSnapshot::GraphSnapshot(SnapshotParts parts, std::vector<Node> nodes_by_id)
-    : parts_(std::move(parts)), nodes_by_id_(std::move(nodes_by_id)) {
-  const auto reached = detail::reachable_nodes(parts_);
-  unreachable_ = static_cast<std::size_t>(std::count(reached.begin(), reached.end(), 0));
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_codes(CodeKind codes) const {
+  return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(contents_, codes));
+}
 
-  upper_begin_.assign(size() + 1, 0);
-  for (std::size_t node = 0; node < size(); ++node) {
-    upper_begin_[node + 1] = upper_begin_[node] + parts_.levels[node];
+GraphSnapshot::GraphSnapshot(std::shared_ptr<const Contents> contents, CodeKind codes)
+    : contents_(std::move(contents)),
+      parts_(contents_->parts),
+      codes_(VectorCodes::encode(codes, parts_.metric, parts_.vectors)) {}
+
+GraphSnapshot::Contents::Contents(SnapshotParts taken, std::vector<Node> sorted)
+    : parts(std::move(taken)), nodes_by_id(std::move(sorted)) {
+  const auto reached = detail::reachable_nodes(parts);
+  unreachable = static_cast<std::size_t>(std::count(reached.begin(), reached.end(), 0));
+
+  const std::size_t size = parts.ids.size();
+  upper_begin.assign(size + 1, 0);
+  for (std::size_t node = 0; node < size; ++node) {
+    upper_begin[node + 1] = upper_begin[node] + parts.levels[node];
   }
-  upper_rows_.resize(upper_begin_.back());
-  for (std::size_t l = 1; l < num_layers(); ++l) {
-    const auto& nodes = parts_.layers[l].nodes;
+  upper_rows.resize(upper_begin.back());
+  for (std::size_t l = 1; l < parts.layers.size(); ++l) {
+    const auto& nodes = parts.layers[l].nodes;
     for (std::size_t row = 0; row < nodes.size(); ++row) {
-      upper_rows_[upper_begin_[nodes[row]] + l - 1] = static_cast<Node>(row);
+      upper_rows[upper_begin[nodes[row]] + l - 1] = static_cast<Node>(row);
     }
   }
 }
 
 std::optional<Node> GraphSnapshot::find(Id id) const {
-  const auto at = std::lower_bound(nodes_by_id_.begin(), nodes_by_id_.end(), id,
+  const auto& by_id = contents_->nodes_by_id;
+  const auto at = std::lower_bound(by_id.begin(), by_id.end(), id,
                                    [&](Node node, Id wanted) { return parts_.ids[node] < wanted; });
-  if (at == nodes_by_id_.end() || parts_.ids[*at] != id) return std::nullopt;
+  if (at == by_id.end() || parts_.ids[*at] != id) return std::nullopt;
   return *at;
 }
 
@@ -209,7 +224,8 @@ CsrView GraphSnapshot::edges(std::size_t layer) const {
 std::span<const Node> GraphSnapshot::neighbours(Node node, std::size_t layer) const {
   if (layer > parts_.levels[node]) return {};
   const LayerLinks& links = parts_.layers[layer];
-  const std::size_t row = layer == 0 ? node : upper_rows_[upper_begin_[node] + layer - 1];
+  const std::size_t row =
+      layer == 0 ? node : contents_->upper_rows[contents_->upper_begin[node] + layer - 1];
   return std::span(links.neighbours)
       .subspan(links.row_offsets[row], links.row_offsets[row + 1] - links.row_offsets[row]);
 }
@@ -226,15 +242,16 @@ std::size_t GraphSnapshot::adaptive_window() const {
 GraphSnapshot::MemoryUsage GraphSnapshot::memory_usage() const {
   MemoryUsage usage;
   usage.vectors = parts_.vectors.rows() * parts_.vectors.stride() * sizeof(float);
+  usage.codes = codes_.bytes();
   for (const LayerLinks& layer : parts_.layers) {
     usage.links += layer.nodes.capacity() * sizeof(Node) +
                    layer.row_offsets.capacity() * sizeof(std::uint64_t) +
                    layer.neighbours.capacity() * sizeof(Node);
   }
-  usage.ids = parts_.ids.capacity() * sizeof(Id) + nodes_by_id_.capacity() * sizeof(Node);
-  usage.other = sizeof(*this) + parts_.levels.capacity() +
-                upper_begin_.capacity() * sizeof(std::uint64_t) +
-                upper_rows_.capacity() * sizeof(Node);
+  usage.ids = parts_.ids.capacity() * sizeof(Id) + contents_->nodes_by_id.capacity() * sizeof(Node);
+  usage.other = sizeof(*this) + sizeof(Contents) + parts_.levels.capacity() +
+                contents_->upper_begin.capacity() * sizeof(std::uint64_t) +
+                contents_->upper_rows.capacity() * sizeof(Node);
   return usage;
 }
 

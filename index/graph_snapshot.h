@@ -21,6 +21,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/index/metric.h"
+#include "halo/index/vector_codes.h"
 
 namespace halo {
 
@@ -57,8 +58,11 @@ struct SnapshotParts {
 class GraphSnapshot {
  public:
   /// Checks every invariant of `parts` and takes them over; throws kCorrupt (naming what is wrong)
-  /// where one is broken. O(links + vectors).
-  static std::shared_ptr<const GraphSnapshot> create(SnapshotParts parts);
+  /// where one is broken. Searches will walk on `codes` of the vectors. O(links + vectors).
+  static std::shared_ptr<const GraphSnapshot> create(SnapshotParts parts,
+                                                     CodeKind codes = CodeKind::kF32);
+  /// The same index, shared, with searches on other codes. Throws kOutOfMemory. O(vectors).
+  std::shared_ptr<const GraphSnapshot> with_codes(CodeKind codes) const;
 
   std::size_t size() const { return parts_.ids.size(); }
   std::size_t dim() const { return parts_.dim; }
@@ -69,6 +73,9 @@ class GraphSnapshot {
 
   MatrixView vectors() const { return parts_.vectors; }
   std::span<const float> vector(Node node) const { return parts_.vectors.row_span(node); }
+
+  /// What searches walk on: of kind kF32, the vectors above.
+  const VectorCodes& codes() const { return codes_; }
 
   Id id(Node node) const { return parts_.ids[node]; }
   std::span<const Id> ids() const { return parts_.ids; }
@@ -95,25 +102,32 @@ class GraphSnapshot {
   /// neighbours.
   std::size_t adaptive_window() const;
   /// Nodes that no search can reach from the entry point (0 after a seal, which repairs them).
-  std::size_t unreachable_count() const { return unreachable_; }
+  std::size_t unreachable_count() const { return contents_->unreachable; }
 
   /// Bytes held, by part.
   struct MemoryUsage {
-    std::size_t vectors = 0, links = 0, ids = 0, other = 0;
-    std::size_t total() const { return vectors + links + ids + other; }
+    std::size_t vectors = 0, codes = 0, links = 0, ids = 0, other = 0;
+    std::size_t total() const { return vectors + codes + links + ids + other; }
   };
   MemoryUsage memory_usage() const;
 
   const SnapshotParts& parts() const { return parts_; }
 
  private:
-  GraphSnapshot(SnapshotParts parts, std::vector<Node> nodes_by_id);
-  SnapshotParts parts_;
-  std::vector<Node> nodes_by_id_;  // nodes sorted by their id
-  // Row of a node in layer l >= 1: upper_rows_[upper_begin_[node] + l - 1].
-  std::vector<std::uint64_t> upper_begin_;
-  std::vector<Node> upper_rows_;
-  std::size_t unreachable_ = 0;
+  // What snapshots with different codes share.
+  struct Contents {
+    Contents(SnapshotParts taken, std::vector<Node> sorted);
+    SnapshotParts parts;
+    std::vector<Node> nodes_by_id;  // nodes sorted by their id
+    // Row of a node in layer l >= 1: upper_rows[upper_begin[node] + l - 1].
+    std::vector<std::uint64_t> upper_begin;
+    std::vector<Node> upper_rows;
+    std::size_t unreachable = 0;
+  };
+  GraphSnapshot(std::shared_ptr<const Contents> contents, CodeKind codes);
+  std::shared_ptr<const Contents> contents_;
+  const SnapshotParts& parts_;
+  VectorCodes codes_;
 };
 
 }  // namespace halo

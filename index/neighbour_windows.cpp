@@ -7,20 +7,22 @@
 
 #include "halo/core/error.h"
 #include "halo/index/detail/graph_walk.h"
-#include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/row_scorer.h"
 
 namespace halo {
 namespace {
 
 // Leaves `node`'s window, ascending, in `nearest`.
-void select(const GraphSnapshot& snapshot, const detail::MetricDistance& distance, Node node,
-            std::size_t window, detail::WalkScratch& scratch, std::vector<Node>& nearest) {
+void select(const GraphSnapshot& snapshot, Node node, std::size_t window,
+            detail::WalkScratch& scratch, std::vector<Node>& nearest) {
   const MatrixView vectors = snapshot.vectors();
-  const auto row_of = [&](Node at) { return snapshot.neighbours(at, 0); };
-  detail::walk_layer(vectors, distance, vectors.row(node), node, window + 1, row_of, scratch);
+  const detail::RowScorer score = detail::f32_scorer(snapshot.metric(), vectors, vectors.row(node));
+  detail::walk_layer(score, snapshot.size(), node, window + 1,
+                     detail::layer0_rows(snapshot.parts().layers[0]), scratch);
   nearest.clear();
-  for (const detail::Candidate& candidate : scratch.pool) {
-    if (candidate.node != node && nearest.size() < window) nearest.push_back(candidate.node);
+  for (std::size_t i = 0; i < scratch.pool.size(); ++i) {
+    const Node found = scratch.pool.node(i);
+    if (found != node && nearest.size() < window) nearest.push_back(found);
   }
   std::sort(nearest.begin(), nearest.end());
 }
@@ -37,10 +39,9 @@ std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node, std
     throw Error(ErrorCode::kUnknownId,
                 "node " + std::to_string(node) + " of " + std::to_string(snapshot.size()));
   }
-  const detail::MetricDistance distance(snapshot.metric(), snapshot.vectors().stride);
   detail::WalkScratch scratch;
   std::vector<Node> nearest;
-  select(snapshot, distance, node, window, scratch, nearest);
+  select(snapshot, node, window, scratch, nearest);
   return nearest;
 }
 
@@ -48,8 +49,6 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
                           const Executor& executor, const Job& job) {
   check_window(window);
   const std::size_t n = snapshot.size();
-  const MatrixView vectors = snapshot.vectors();
-  const detail::MetricDistance distance(snapshot.metric(), vectors.stride);
   std::vector<detail::WalkScratch> scratches(executor.threads());
   // One list a chunk, put together in order afterwards: the same bytes at any thread count.
   constexpr std::size_t kGrain = 256;
@@ -66,7 +65,7 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
         chunk.lengths.reserve(end - begin);
         std::vector<Node> nearest;
         for (std::size_t i = begin; i < end; ++i) {
-          select(snapshot, distance, static_cast<Node>(i), window, scratches[worker], nearest);
+          select(snapshot, static_cast<Node>(i), window, scratches[worker], nearest);
           chunk.columns.insert(chunk.columns.end(), nearest.begin(), nearest.end());
           chunk.lengths.push_back(static_cast<std::uint32_t>(nearest.size()));
         }

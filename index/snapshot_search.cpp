@@ -10,29 +10,29 @@
 #include "halo/core/error.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/row_scorer.h"
 #include "halo/index/detail/scan.h"
 
 namespace halo {
 namespace {
 
-using detail::MetricDistance;
+using detail::RowScorer;
 
 // hnswlib's greedy walk through the layers above 0.
-Node descend(const GraphSnapshot& snapshot, const MetricDistance& distance, const float* query) {
-  const MatrixView vectors = snapshot.vectors();
+Node descend(const GraphSnapshot& snapshot, const RowScorer& score, std::vector<float>& distances) {
   Node current = snapshot.entry_point();
   if (snapshot.num_layers() == 1) return current;
-  float nearest = distance(query, vectors.row(current));
+  float nearest = score.one(current);
   for (std::size_t layer = snapshot.num_layers() - 1; layer > 0; --layer) {
     for (bool changed = true; changed;) {
       changed = false;
       const auto links = snapshot.neighbours(current, layer);
-      for (const Node next : links) detail::prefetch_vector(vectors.row(next), 32);
-      for (const Node next : links) {
-        const float d = distance(query, vectors.row(next));
-        if (d < nearest) {
-          nearest = d;
-          current = next;
+      if (distances.size() < links.size()) distances.resize(links.size());
+      score(links.data(), links.size(), distances.data());
+      for (std::size_t i = 0; i < links.size(); ++i) {
+        if (distances[i] < nearest) {
+          nearest = distances[i];
+          current = links[i];
           changed = true;
         }
       }
@@ -53,7 +53,10 @@ bool scan_is_cheaper(std::size_t allowed, std::size_t ef, std::size_t n) {
 
 struct SearchScratch::Impl {
   detail::WalkScratch walk;
-  std::vector<float> query;
+  AlignedBuffer<float> query;
+  detail::QueryBuffer codes;
+  std::vector<Node> nodes;            // candidates to score exactly
+  std::vector<Neighbour> neighbours;  // with their distances
 };
 
 SearchScratch::SearchScratch() : impl_(std::make_unique<Impl>()) {}
@@ -113,37 +116,77 @@ void validate_query(const GraphSnapshot& snapshot, std::span<const float> query)
   detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", copy.data());
 }
 
+namespace {
+
+// The query as the vectors are stored, padded.
+const float* prepare_query(const GraphSnapshot& snapshot, std::span<const float> query,
+                           AlignedBuffer<float>& buffer) {
+  const std::size_t width = snapshot.vectors().stride;
+  float* prepared = buffer.resize(width);
+  detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared);
+  std::fill(prepared + query.size(), prepared + width, 0.0F);
+  return prepared;
+}
+
+std::size_t rescore_count(const GraphSnapshot& snapshot, const SearchOptions& options) {
+  if (options.rescore != 0) return std::max(options.rescore, options.k);
+  return snapshot.codes().lossless() ? options.k : 2 * options.k + 16;
+}
+
+// The pool's first `count` candidates into scratch.neighbours; where the walk was on codes, with
+// the distances that `exact` gives and in their order.
+void collect(const detail::CandidatePool& pool, const RowScorer* exact, std::size_t count,
+             SearchScratch::Impl& scratch) {
+  count = std::min(count, pool.size());
+  auto& neighbours = scratch.neighbours;
+  neighbours.resize(count);
+  for (std::size_t i = 0; i < count; ++i) neighbours[i] = {pool.distance(i), pool.node(i)};
+  if (exact == nullptr) return;
+  scratch.nodes.resize(count);
+  auto& distances = scratch.walk.distances;
+  if (distances.size() < count) distances.resize(count);
+  for (std::size_t i = 0; i < count; ++i) scratch.nodes[i] = neighbours[i].node;
+  (*exact)(scratch.nodes.data(), count, distances.data());
+  for (std::size_t i = 0; i < count; ++i) neighbours[i].distance = distances[i];
+  std::sort(neighbours.begin(), neighbours.end(), detail::nearer);
+}
+
+}  // namespace
+
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
                    const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out) {
   options.validate(snapshot);
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
-  auto& [walk, prepared] = scratch.impl();
-  const MatrixView vectors = snapshot.vectors();
-  const MetricDistance distance(snapshot.metric(), vectors.stride);
-  prepared.assign(vectors.stride, 0.0F);
-  detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared.data());
+  SearchScratch::Impl& impl = scratch.impl();
+  detail::WalkScratch& walk = impl.walk;
+  const float* prepared = prepare_query(snapshot, query, impl.query);
+  const RowScorer exact = detail::f32_scorer(snapshot.metric(), snapshot.vectors(), prepared);
+  const bool coded = snapshot.codes().kind() != CodeKind::kF32 && !options.exact_walk;
+  const RowScorer score = coded ? detail::code_scorer(snapshot.metric(), snapshot.codes(),
+                                                      snapshot.dim(), prepared, impl.codes)
+                                : exact;
 
   const std::size_t n = snapshot.size(), ef = std::min(n, std::max(options.ef, options.k));
   const Filter& filter = options.filter;
   const std::optional<std::size_t> allowed = filter.count();
   if (allowed && scan_is_cheaper(*allowed, ef, n)) {
-    return detail::scan_nearest(snapshot, prepared.data(), options, walk.pool, out);
+    return detail::scan_nearest(snapshot, prepared, options, impl.neighbours, out);
   }
-  const Node start = descend(snapshot, distance, prepared.data());
-  const auto row_of = [&](Node node) { return snapshot.neighbours(node, 0); };
+  const Node start = descend(snapshot, score, walk.distances);
+  const detail::CsrRows rows = detail::layer0_rows(snapshot.parts().layers[0]);
   if (filter.empty()) {
-    detail::walk_layer(vectors, distance, prepared.data(), start, ef, row_of, walk);
+    detail::walk_layer(score, n, start, ef, rows, walk);
   } else {
     detail::walk_layer_filtered(
-        vectors, distance, prepared.data(), start, ef, row_of,
-        [&](Node node) { return filter.allows(node); }, walk);
+        score, n, start, ef, rows, [&](Node node) { return filter.allows(node); }, walk);
   }
-  if (walk.pool.size() < options.k && walk.visited_count < n) {
+  if (walk.pool.size() < options.k && walk.visited.count() < n) {
     // The walk ended in a part of the graph that has no way out: look at everything.
-    return detail::scan_nearest(snapshot, prepared.data(), options, walk.pool, out);
+    return detail::scan_nearest(snapshot, prepared, options, impl.neighbours, out);
   }
-  return detail::copy_results(walk.pool, options.k, out);
+  collect(walk.pool, coded ? &exact : nullptr, rescore_count(snapshot, options), impl);
+  return detail::copy_results(impl.neighbours, options.k, out);
 }
 
 SearchResults search_batch(const GraphSnapshot& snapshot, const MatrixView& queries,

@@ -1,5 +1,6 @@
 // k-nearest-neighbour search over a snapshot: hnswlib's algorithm on halo's own memory layout,
-// without a lock.
+// without a lock. The walk reads the snapshot's codes (vector_codes.h); the results' distances are
+// always exact ones of the float32 vectors.
 //
 // Thread-safety: a search touches the snapshot, which is immutable, and the caller's scratch, one a
 // thread.
@@ -64,6 +65,13 @@ struct SearchOptions {
   /// linearly, and buys recall.
   std::size_t ef = 64;
   Filter filter = {};
+  /// How many of the walk's nearest candidates get exact distances, which order the results: at
+  /// least k and at most ef are. 0 chooses: k where codes are lossless, else 2 k + 16. Raising it
+  /// costs one float32 vector read each; it buys back recall that codes lost. Without codes there
+  /// is nothing to do.
+  std::size_t rescore = 0;
+  /// Walk on the float32 vectors although the snapshot has codes.
+  bool exact_walk = false;
 
   /// Throws kInvalidArgument (k = 0, k > size, ef = 0, filter of another size).
   void validate(const GraphSnapshot& snapshot) const;

@@ -11,6 +11,7 @@
 
 #include "halo/core/error.h"
 #include "halo/core/random.h"
+#include "halo/index/detail/choose_codes.h"
 #include "halo/index/detail/hnsw_builder.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/reachability.h"
@@ -92,6 +93,10 @@ void BuildOptions::validate() const {
   if (M < 2 || M > 256) {
     throw Error(ErrorCode::kInvalidArgument, "M is " + std::to_string(M) + ", not 2 to 256");
   }
+  if (codes && code_kind_name(*codes) == "unknown") {
+    throw Error(ErrorCode::kInvalidArgument,
+                "unknown kind of codes " + std::to_string(static_cast<std::uint32_t>(*codes)));
+  }
   if (ef_construction == 0) {
     throw Error(ErrorCode::kInvalidArgument, "ef_construction is 0, not at least 1");
   }
@@ -99,7 +104,12 @@ void BuildOptions::validate() const {
 
 struct VectorIndex::Impl {
   Impl(std::size_t d, const BuildOptions& o)
-      : dim(d), options(o), builder(o.metric, d, o.M, o.ef_construction) {}
+      : dim(d), options(o), builder(new_builder(o.codes.value_or(CodeKind::kF32))) {}
+
+  std::unique_ptr<detail::HnswBuilder> new_builder(CodeKind codes) const {
+    return std::make_unique<detail::HnswBuilder>(options.metric, dim, options.M,
+                                                 options.ef_construction, codes);
+  }
 
   // Registers `added`, or throws and leaves both containers as they were.
   void register_ids(const std::vector<Id>& added);
@@ -107,7 +117,7 @@ struct VectorIndex::Impl {
 
   std::size_t dim;
   BuildOptions options;
-  detail::HnswBuilder builder;
+  std::unique_ptr<detail::HnswBuilder> builder;
   std::vector<Id> ids;  // one a row of the builder
   std::unordered_set<Id> known;
 };
@@ -191,8 +201,12 @@ void VectorIndex::add(const MatrixView& vectors, std::span<const Id> ids, const 
   }
   impl_->register_ids(added);
   try {
+    if (before == 0 && !impl_->options.codes) {
+      const CodeKind codes = detail::choose_link_codes(impl_->options.metric, vectors, executor);
+      if (codes != impl_->builder->codes()) impl_->builder = impl_->new_builder(codes);
+    }
     const Stage stage(job, "link", n);
-    impl_->builder.insert(vectors, levels, impl_->options.deterministic, executor, job);
+    impl_->builder->insert(vectors, levels, impl_->options.deterministic, executor, job);
   } catch (...) {
     impl_->unregister_ids(n);
     throw;
@@ -213,7 +227,7 @@ std::shared_ptr<const GraphSnapshot> VectorIndex::seal(const Executor& executor,
   if (n == 0) throw Error(ErrorCode::kEmpty, "an index without vectors cannot be sealed");
   const Stage stage(job, "seal", n);
   job.check();
-  const detail::HnswBuilder& builder = impl_->builder;
+  const detail::HnswBuilder& builder = *impl_->builder;
 
   std::vector<LayerLinks> layers(builder.top_layer() + 1);
   for (std::size_t l = 0; l < layers.size(); ++l) layers[l] = copy_layer(builder, l, executor);
@@ -250,7 +264,11 @@ std::shared_ptr<const GraphSnapshot> VectorIndex::seal(const Executor& executor,
   });
   job.check();
   detail::repair_unreachable(parts);
-  return GraphSnapshot::create(std::move(parts));
+  auto snapshot =
+      GraphSnapshot::create(std::move(parts), impl_->options.codes.value_or(CodeKind::kF32));
+  if (impl_->options.codes) return snapshot;
+  const CodeKind codes = detail::choose_search_codes(*snapshot, executor, job);
+  return codes == CodeKind::kF32 ? snapshot : snapshot->with_codes(codes);
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::kOutOfMemory, "no memory to seal " + std::to_string(size()) + " vectors");
 }

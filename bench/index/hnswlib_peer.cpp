@@ -1,10 +1,11 @@
-#include "hnswlib_peer.h"
-
+// hnswlib alone, compiled for this machine, as a program without halo would use it.
 #include <hnswlib/hnswlib.h>
 
 #include <atomic>
 #include <functional>
 #include <thread>
+
+#include "search_library.h"
 
 namespace halo::bench {
 namespace {
@@ -22,36 +23,53 @@ void parallel_rows(std::size_t begin, std::size_t end, std::size_t threads,
   for (auto& helper : helpers) helper.join();
 }
 
-}  // namespace
+class Hnswlib : public SearchLibrary {
+ public:
+  void build(const DataSet& data, std::size_t threads) override {
+    index_.reset();
+    set_space(data);
+    const Matrix& vectors = data.vectors;
+    index_ = std::make_unique<hnswlib::HierarchicalNSW<float>>(space_.get(), vectors.rows(), kM,
+                                                               kEfConstruction);
+    index_->addPoint(vectors.row(0), 0);
+    parallel_rows(1, vectors.rows(), threads,
+                  [&](std::size_t i) { index_->addPoint(vectors.row(i), i); });
+  }
 
-struct HnswlibPeer::Impl {
-  Impl(const MatrixView& vectors, std::size_t M, std::size_t ef_construction)
-      : space(vectors.cols), index(&space, vectors.rows, M, ef_construction) {}
-  hnswlib::L2Space space;
-  hnswlib::HierarchicalNSW<float> index;
+  std::vector<std::int64_t> search(const MatrixView& queries, std::size_t ef,
+                                   std::size_t threads) override {
+    index_->setEf(ef);
+    std::vector<std::int64_t> rows(queries.rows * kNeighbours, -1);
+    parallel_rows(0, queries.rows, threads, [&](std::size_t q) {
+      auto found = index_->searchKnn(queries.row(q), kNeighbours);
+      for (std::size_t i = found.size(); i-- > 0; found.pop()) {
+        rows[q * kNeighbours + i] = static_cast<std::int64_t>(found.top().second);
+      }
+    });
+    return rows;
+  }
+
+  void save(const std::filesystem::path& path) const override { index_->saveIndex(path.string()); }
+  void load(const DataSet& data, const std::filesystem::path& path) override {
+    index_.reset();
+    set_space(data);
+    index_ = std::make_unique<hnswlib::HierarchicalNSW<float>>(space_.get(), path.string());
+  }
+
+ private:
+  void set_space(const DataSet& data) {
+    if (data.metric == Metric::kL2) {
+      space_ = std::make_unique<hnswlib::L2Space>(data.vectors.cols());
+    } else {
+      space_ = std::make_unique<hnswlib::InnerProductSpace>(data.vectors.cols());
+    }
+  }
+  std::unique_ptr<hnswlib::SpaceInterface<float>> space_;
+  std::unique_ptr<hnswlib::HierarchicalNSW<float>> index_;
 };
 
-HnswlibPeer::HnswlibPeer(const MatrixView& vectors, std::size_t M, std::size_t ef_construction,
-                         std::size_t threads)
-    : impl_(std::make_unique<Impl>(vectors, M, ef_construction)) {
-  impl_->index.addPoint(vectors.row(0), 0);
-  parallel_rows(1, vectors.rows, threads,
-                [&](std::size_t i) { impl_->index.addPoint(vectors.row(i), i); });
-}
+}  // namespace
 
-HnswlibPeer::~HnswlibPeer() = default;
-
-std::vector<std::uint32_t> HnswlibPeer::search(const MatrixView& queries, std::size_t k,
-                                               std::size_t ef, std::size_t threads) {
-  impl_->index.setEf(ef);
-  std::vector<std::uint32_t> rows(queries.rows * k, UINT32_MAX);
-  parallel_rows(0, queries.rows, threads, [&](std::size_t q) {
-    auto found = impl_->index.searchKnn(queries.row(q), k);
-    for (std::size_t i = found.size(); i-- > 0; found.pop()) {
-      rows[q * k + i] = static_cast<std::uint32_t>(found.top().second);
-    }
-  });
-  return rows;
-}
+std::unique_ptr<SearchLibrary> make_hnswlib() { return std::make_unique<Hnswlib>(); }
 
 }  // namespace halo::bench

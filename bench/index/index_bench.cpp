@@ -1,197 +1,268 @@
-// Building, searching and windows of the index room, beside hnswlib alone with the same M,
-// ef_construction and threads, in the same run.
+// Building and searching beside hnswlib and faiss with the same M, ef_construction and threads, in
+// the same run.
 //
-//   bench_index --benchmark_filter='build/.*threads:2'
+//   bench_index [--data DIR]... [--cache DIR] [Google Benchmark's options]
+//
+// --data adds a folder of base.npy, queries.npy and ground_truth.npy to Fashion-MNIST. --cache
+// keeps what was built in a folder, so that a run with --benchmark_filter=search/ only searches.
+// Searches run three times, interleaved, and the summary at the end takes their medians; it reads
+// QPS at fixed recalls off the curves. --benchmark_out=FILE writes what scripts/recall_curves.py
+// draws.
 #include <benchmark/benchmark.h>
+#include <malloc.h>
 
 #include <algorithm>
-#include <chrono>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <thread>
 
+#include "curves.h"
+#include "halo/core/error.h"
 #include "halo/core/executor.h"
-#include "halo/index/exact_search.h"
 #include "halo/index/neighbour_windows.h"
-#include "halo/index/snapshot_search.h"
 #include "halo/index/vector_index.h"
-#include "hnswlib_peer.h"
+#include "search_library.h"
 #include "support/data_sets.h"
 
 namespace halo::bench {
 namespace {
 
-constexpr std::size_t kM = 16, kEfConstruction = 200, kNeighbours = 10, kQueries = 2000;
-using Clock = std::chrono::steady_clock;
+constexpr std::size_t kQueries = 2000;
+constexpr std::size_t kEfs[] = {10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 400, 600, 800};
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+struct Settings {
+  std::vector<std::filesystem::path> folders;
+  std::filesystem::path cache;
+};
+Settings& settings() {
+  static Settings instance;
+  return instance;
 }
 
-const DataSet& data() {
-  static const DataSet set = load_data_set(kQueries);
-  return set;
+std::size_t all_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+std::size_t heap_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
 }
 
-const Executor& executor(std::size_t threads) {
-  static std::map<std::size_t, std::unique_ptr<Executor>> executors;
-  auto& slot = executors[threads];
-  if (!slot) slot = std::make_unique<Executor>(threads);
-  return *slot;
-}
+// One library's index over one data set, built or read when first asked for.
+class Entry {
+ public:
+  Entry(std::string library, const DataSet& data) : library_(std::move(library)), data_(data) {}
 
-// The indexes that the search benchmarks share: the last ones built, or built now.
-std::unique_ptr<HnswlibPeer>& peer() {
-  static std::unique_ptr<HnswlibPeer> index;
-  return index;
-}
-std::shared_ptr<const GraphSnapshot>& snapshot() {
-  static std::shared_ptr<const GraphSnapshot> sealed;
-  return sealed;
-}
+  void build(std::size_t threads) {
+    index_.reset();
+    const std::size_t before = heap_bytes();
+    index_ = make_library(library_);
+    index_->build(data_, threads);
+    bytes_ = heap_bytes() - before;
+    if (!settings().cache.empty()) index_->save(file());
+  }
+  SearchLibrary& get() {
+    if (!index_ && !settings().cache.empty() && std::filesystem::exists(file())) {
+      index_ = make_library(library_);
+      index_->load(data_, file());
+    }
+    if (!index_) build(all_threads());
+    return *index_;
+  }
+  const DataSet& data() const { return data_; }
+  double recall(std::size_t ef) {
+    return recall_of(get().search(data_.queries, ef, all_threads()));
+  }
+  double recall_of(const std::vector<std::int64_t>& rows) const {
+    std::size_t hits = 0;
+    for (std::size_t q = 0; q < data_.queries.rows(); ++q) {
+      const auto found = rows.begin() + static_cast<std::ptrdiff_t>(q * kNeighbours);
+      const auto truth = data_.truth.begin() + static_cast<std::ptrdiff_t>(q * data_.truth_width);
+      for (std::size_t i = 0; i < kNeighbours; ++i) {
+        hits += static_cast<std::size_t>(
+            std::count(truth, truth + kNeighbours, found[static_cast<std::ptrdiff_t>(i)]));
+      }
+    }
+    return static_cast<double>(hits) / static_cast<double>(data_.queries.rows() * kNeighbours);
+  }
+  double bytes_per_vector() const {
+    return static_cast<double>(bytes_) / static_cast<double>(data_.vectors.rows());
+  }
 
-struct HaloTimes {
-  double add = 0, seal = 0;
+ private:
+  std::filesystem::path file() const {
+    return settings().cache / (library_ + "." + data_.name + ".index");
+  }
+  std::string library_;
+  const DataSet& data_;
+  std::unique_ptr<SearchLibrary> index_;
+  std::size_t bytes_ = 0;
 };
 
-HaloTimes build_halo(std::size_t threads) {
-  BuildOptions options;
-  options.M = kM;
-  options.ef_construction = kEfConstruction;
-  HaloTimes times;
-  auto start = Clock::now();
-  VectorIndex index(data().vectors.cols(), options);
-  index.add(data().vectors, executor(threads));
-  times.add = seconds_since(start);
-  start = Clock::now();
-  snapshot() = index.seal(executor(threads));
-  times.seal = seconds_since(start);
-  return times;
+void bm_build(benchmark::State& state, Entry& entry, std::size_t threads) {
+  for (auto _ : state) entry.build(threads);
+  const auto vectors = static_cast<double>(entry.data().vectors.rows());
+  state.counters["recall_at_ef_80"] = entry.recall(80);
+  state.counters["bytes_per_vector"] = entry.bytes_per_vector();
+  state.counters["bytes_per_vector_without_exact_copy"] =
+      entry.bytes_per_vector() - static_cast<double>(entry.get().exact_copy_bytes()) / vectors;
 }
 
-void build_peer(std::size_t threads) {
-  peer() = std::make_unique<HnswlibPeer>(data().vectors, kM, kEfConstruction, threads);
+void bm_search(benchmark::State& state, Entry& entry, std::size_t ef, std::size_t threads) {
+  SearchLibrary& index = entry.get();
+  std::vector<std::int64_t> rows;
+  for (auto _ : state) rows = index.search(entry.data().queries, ef, threads);
+  state.counters["recall"] = entry.recall_of(rows);
+  state.counters["qps"] = benchmark::Counter(
+      static_cast<double>(entry.data().queries.rows()) * static_cast<double>(state.iterations()),
+      benchmark::Counter::kIsRate);
 }
 
-void ensure_built() {
-  const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
-  if (!peer()) build_peer(threads);
-  if (!snapshot()) build_halo(threads);
-}
-
-// The row numbers of the true neighbours of every query.
-const std::vector<std::set<Id>>& truth() {
-  static const std::vector<std::set<Id>> rows = [] {
-    SearchOptions options;
-    options.k = kNeighbours;
-    const SearchResults exact =
-        exact_search_batch(*snapshot(), data().queries, options, executor(0));
-    std::vector<std::set<Id>> sets(exact.found.size());
-    for (std::size_t q = 0; q < sets.size(); ++q) {
-      for (const Neighbour& n : exact.of(q)) sets[q].insert(snapshot()->id(n.node));
-    }
-    return sets;
-  }();
-  return rows;
-}
-
-void report_search(benchmark::State& state, std::size_t hits) {
-  const auto queries = static_cast<double>(data().queries.rows());
-  state.counters["recall"] = static_cast<double>(hits) / (queries * kNeighbours);
-  state.counters["qps"] = benchmark::Counter(queries * static_cast<double>(state.iterations()),
-                                             benchmark::Counter::kIsRate);
-}
-
-void bm_build_hnswlib(benchmark::State& state, std::size_t threads) {
-  data();
-  for (auto _ : state) build_peer(threads);
-  state.counters["vectors_per_second"] = benchmark::Counter(
-      static_cast<double>(data().vectors.rows()), benchmark::Counter::kIsIterationInvariantRate);
-}
-
-void bm_build_halo(benchmark::State& state, std::size_t threads) {
-  data();
-  HaloTimes times;
-  for (auto _ : state) times = build_halo(threads);
-  state.counters["add_seconds"] = times.add;
-  state.counters["seal_seconds"] = times.seal;
-  state.counters["seal_share"] = times.seal / (times.add + times.seal);
-  state.counters["vectors_per_second"] = benchmark::Counter(
-      static_cast<double>(data().vectors.rows()), benchmark::Counter::kIsIterationInvariantRate);
-}
-
-void bm_windows(benchmark::State& state, std::size_t threads) {
-  ensure_built();
+void bm_windows(benchmark::State& state, const DataSet& data, std::size_t threads) {
+  static std::map<std::string, std::shared_ptr<const GraphSnapshot>> snapshots;
+  const Executor executor(threads);
+  auto& snapshot = snapshots[data.name];
+  if (!snapshot) {
+    VectorIndex index(data.vectors.cols(), {.metric = data.metric});
+    index.add(data.vectors, executor);
+    snapshot = index.seal(executor);
+  }
   double entries = 0;
   for (auto _ : state) {
-    const CsrMask mask = neighbour_windows(*snapshot(), 32, executor(threads));
-    entries = static_cast<double>(mask.entries());
+    entries = static_cast<double>(neighbour_windows(*snapshot, 32, executor).entries());
   }
-  state.counters["average_window"] = entries / static_cast<double>(snapshot()->size());
+  state.counters["average_window"] = entries / static_cast<double>(snapshot->size());
 }
 
-void bm_search_hnswlib(benchmark::State& state, std::size_t ef, std::size_t threads) {
-  ensure_built();
-  std::vector<std::uint32_t> rows;
-  for (auto _ : state) rows = peer()->search(data().queries, kNeighbours, ef, threads);
-  std::size_t hits = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) hits += truth()[i / kNeighbours].count(rows[i]);
-  report_search(state, hits);
+// "search/hnswlib/glove100/ef:64/threads:1", whatever follows.
+struct SearchName {
+  std::string library, set, threads;
+  std::size_t ef = 0;
+};
+std::optional<SearchName> parse(const std::string& name) {
+  std::vector<std::string> parts(1);
+  for (const char c : name) {
+    if (c == '/') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  if (parts.size() < 5 || parts[0] != "search" || parts[3].rfind("ef:", 0) != 0) return {};
+  return SearchName{parts[1], parts[2], parts[4], std::stoul(parts[3].substr(3))};
 }
 
-void bm_search_halo(benchmark::State& state, std::size_t ef, std::size_t threads) {
-  ensure_built();
-  SearchOptions options;
-  options.k = kNeighbours;
-  options.ef = ef;
-  SearchResults results;
-  for (auto _ : state) {
-    results = search_batch(*snapshot(), data().queries, options, executor(threads));
+// The console's report, kept for the summary.
+class Reporter : public benchmark::ConsoleReporter {
+ public:
+  Reporter() : ConsoleReporter(OO_Tabular) {}
+  void ReportRuns(const std::vector<Run>& runs) override {
+    ConsoleReporter::ReportRuns(runs);
+    for (const Run& run : runs) {
+      const auto name = parse(run.run_name.function_name);
+      if (!name || run.error_occurred || run.run_type != Run::RT_Iteration) continue;
+      runs_[name->set + "/" + name->threads][name->library][name->ef].push_back(
+          {run.counters.at("recall").value, run.counters.at("qps").value});
+    }
   }
-  std::size_t hits = 0;
-  for (std::size_t q = 0; q < results.found.size(); ++q) {
-    for (const Neighbour& n : results.of(q)) hits += truth()[q].count(snapshot()->id(n.node));
+  void Finalize() override {
+    ConsoleReporter::Finalize();
+    std::map<std::string, std::map<std::string, Curve>> sets;
+    for (auto& [set, libraries] : runs_) {
+      for (auto& [library, efs] : libraries) {
+        for (auto& [ef, points] : efs) {
+          std::sort(points.begin(), points.end(),
+                    [](const CurvePoint& a, const CurvePoint& b) { return a.qps < b.qps; });
+          sets[set][library][ef] = points[points.size() / 2];
+        }
+      }
+    }
+    print_summary(sets, GetOutputStream());
   }
-  report_search(state, hits);
-}
 
-void register_all() {
-  const std::string set = data().name;
-  std::set<std::size_t> thread_counts{1, std::max(1U, std::thread::hardware_concurrency())};
-  const auto slow = [](benchmark::internal::Benchmark* b) {
-    b->Iterations(1)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kSecond);
+ private:
+  std::map<std::string, std::map<std::string, std::map<std::size_t, std::vector<CurvePoint>>>>
+      runs_;
+};
+
+void register_set(const DataSet& data, std::map<std::string, Entry>& entries) {
+  const std::set<std::size_t> thread_counts{1, all_threads()};
+  const auto once = [](benchmark::internal::Benchmark* b) {
+    b->Iterations(1)->Repetitions(1)->MeasureProcessCPUTime()->UseRealTime()->Unit(
+        benchmark::kSecond);
   };
-  for (const std::size_t t : thread_counts) {
-    const std::string threads = "/threads:" + std::to_string(t);
-    slow(benchmark::RegisterBenchmark(("build/hnswlib/" + set + threads).c_str(), bm_build_hnswlib,
-                                      t));
-    slow(benchmark::RegisterBenchmark(("build/halo/" + set + threads).c_str(), bm_build_halo, t));
+  for (const std::string& library : library_names()) {
+    Entry& entry = entries.try_emplace(library + "/" + data.name, library, data).first->second;
+    const std::string name = library + "/" + data.name;
+    for (const std::size_t t : thread_counts) {
+      const std::string threads = "/threads:" + std::to_string(t);
+      once(benchmark::RegisterBenchmark(
+          ("build/" + name + threads).c_str(),
+          [&entry, t](benchmark::State& state) { bm_build(state, entry, t); }));
+    }
   }
   for (const std::size_t t : thread_counts) {
     const std::string threads = "/threads:" + std::to_string(t);
-    slow(benchmark::RegisterBenchmark(("windows/halo/" + set + "/window:32" + threads).c_str(),
-                                      bm_windows, t));
-    for (const std::size_t ef : {16U, 32U, 64U, 128U, 256U}) {
-      const std::string name = set + "/ef:" + std::to_string(ef) + threads;
-      for (auto* b : {benchmark::RegisterBenchmark(("search/hnswlib/" + name).c_str(),
-                                                   bm_search_hnswlib, ef, t),
-                      benchmark::RegisterBenchmark(("search/halo_f32/" + name).c_str(),
-                                                   bm_search_halo, ef, t)}) {
-        b->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMillisecond);
+    once(benchmark::RegisterBenchmark(
+        ("windows/halo/" + data.name + "/window:32" + threads).c_str(),
+        [&data, t](benchmark::State& state) { bm_windows(state, data, t); }));
+    for (const std::size_t ef : kEfs) {
+      for (const std::string& library : library_names()) {
+        Entry& entry = entries.at(library + "/" + data.name);
+        benchmark::RegisterBenchmark(
+            ("search/" + library + "/" + data.name + "/ef:" + std::to_string(ef) + threads).c_str(),
+            [&entry, ef, t](benchmark::State& state) { bm_search(state, entry, ef, t); })
+            ->UseRealTime()
+            ->Unit(benchmark::kMillisecond);
       }
     }
   }
+}
+
+// Takes --data and --cache out of the arguments, and puts repetitions in.
+std::vector<char*> take_settings(int argc, char** argv) {
+  static char repetitions[] = "--benchmark_repetitions=3";
+  static char interleaved[] = "--benchmark_enable_random_interleaving=true";
+  std::vector<char*> rest{argv[0], repetitions, interleaved};
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    if ((option == "--data" || option == "--cache") && i + 1 < argc) {
+      ++i;
+      if (option == "--data") settings().folders.emplace_back(argv[i]);
+      if (option == "--cache") settings().cache = argv[i];
+    } else {
+      rest.push_back(argv[i]);
+    }
+  }
+  return rest;
+}
+
+int run(int argc, char** argv) {
+  std::vector<char*> arguments = take_settings(argc, argv);
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, arguments.data());
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 1;
+  if (!settings().cache.empty()) std::filesystem::create_directories(settings().cache);
+  std::vector<DataSet> sets;
+  sets.reserve(settings().folders.size() + 1);
+  sets.push_back(load_default_set(kQueries, kNeighbours, settings().cache, Executor(0)));
+  for (const auto& folder : settings().folders) sets.push_back(load_folder(folder));
+  std::map<std::string, Entry> entries;
+  for (const DataSet& set : sets) register_set(set, entries);
+  Reporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  return 0;
 }
 
 }  // namespace
 }  // namespace halo::bench
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  halo::bench::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  try {
+    return halo::bench::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "bench_index: " << error.what() << '\n';
+    return 1;
+  }
 }

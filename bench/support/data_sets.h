@@ -1,20 +1,34 @@
-// The data that benchmarks run on: Fashion-MNIST where Debian's dataset-fashion-mnist is installed,
-// seeded clusters otherwise.
+// The data that benchmarks run on, with the true neighbours of their queries.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
+#include <vector>
 
+#include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
+#include "halo/index/metric.h"
 
 namespace halo::bench {
 
 struct DataSet {
   std::string name;
-  Matrix vectors;
-  Matrix queries;
+  Metric metric = Metric::kL2;
+  Matrix vectors;  ///< of unit length under kCosine
+  Matrix queries;  ///< as many as have true neighbours; never among the vectors
+  std::size_t truth_width = 0;
+  std::vector<std::int64_t> truth;  ///< queries x truth_width rows of `vectors`, nearest first
 };
 
-/// At most `max_queries` queries, never among the vectors.
-DataSet load_data_set(std::size_t max_queries);
+/// Fashion-MNIST under l2 where Debian's dataset-fashion-mnist is installed, seeded clusters
+/// otherwise; the first `max_queries` queries. Their `neighbours` true neighbours are found
+/// exhaustively, or read from `cache` where a run before left them there ("" for no cache).
+DataSet load_default_set(std::size_t max_queries, std::size_t neighbours,
+                         const std::filesystem::path& cache, const Executor& executor);
+
+/// base.npy, queries.npy and ground_truth.npy of a folder, under the metric (l2, cosine or ip) that
+/// its ground truth was made with. Throws halo::Error where no metric fits.
+DataSet load_folder(const std::filesystem::path& folder);
 
 }  // namespace halo::bench

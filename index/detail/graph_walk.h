@@ -1,8 +1,9 @@
-// The best-first walk over one layer of links that search and repair share: hnswlib's
-// searchBaseLayerST, with a sorted pool for its two heaps.
+// The best-first walk over one layer of links that search, building, windows and repair share:
+// hnswlib's searchBaseLayerST, with a sorted pool for its two heaps and a node's neighbours scored
+// at once.
 //
-// A pool entry beyond the `ef` nearest can never be expanded (the walk ends before), so one sorted
-// array of `ef` candidates with a cursor is the same walk with less to move.
+// `Score` is a RowScorer; `Rows` gives a node's links: `rows(node)` a span of nodes below
+// `size`, and `rows.prefetch(node)` asks for them ahead of time.
 //
 // Thread-safety: one scratch a thread. Private to the index room.
 #pragma once
@@ -10,151 +11,109 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <functional>
 #include <span>
-#include <utility>
 #include <vector>
 
-#include "halo/core/matrix_view.h"
-#include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/candidate_pool.h"
+#include "halo/index/detail/visited_set.h"
 #include "halo/index/graph_snapshot.h"
 
 namespace halo::detail {
 
-struct Candidate {
-  float distance;
-  Node node;
-  bool expanded;
-  bool operator<(const Candidate& other) const {
-    return distance < other.distance || (distance == other.distance && node < other.node);
-  }
-};
-
-/// Marks that are all cleared by counting up; the memory is wiped once in 65,535 walks.
-class VisitedMarks {
- public:
-  void start(std::size_t size) {
-    if (marks_.size() < size) marks_.resize(size, 0);
-    if (++epoch_ == 0) {
-      std::fill(marks_.begin(), marks_.end(), std::uint16_t{0});
-      epoch_ = 1;
-    }
-  }
-  /// True the first time in a walk.
-  bool visit(Node node) {
-    if (marks_[node] == epoch_) return false;
-    marks_[node] = epoch_;
-    return true;
-  }
-
- private:
-  std::vector<std::uint16_t> marks_;
-  std::uint16_t epoch_ = 0;
-};
-
 struct WalkScratch {
-  VisitedMarks visited;
-  std::vector<Candidate> pool;      // the nearest seen, ascending
-  std::vector<Candidate> frontier;  // a heap, nearest on top: filtered walks only
-  std::vector<Node> fresh;          // the unvisited neighbours of the node being expanded
-  std::size_t visited_count = 0;    // distances computed by the last walk
+  VisitedSet visited;
+  CandidatePool pool;                  // the nearest seen, ascending
+  std::vector<CandidateKey> frontier;  // a heap, nearest on top: filtered walks only
+  std::vector<float> distances;        // of the new neighbours of the node being expanded
 };
 
-inline void prefetch_vector(const float* vector, std::size_t width) {
-  // The first lines; the hardware follows a stream from there.
-  const std::size_t floats = std::min<std::size_t>(width, 128);
-  for (std::size_t f = 0; f < floats; f += 16) __builtin_prefetch(vector + f);
+/// The links of one layer of CSR rows.
+struct CsrRows {
+  const std::uint64_t* offsets;
+  const Node* neighbours;
+  std::span<const Node> operator()(Node node) const {
+    return {neighbours + offsets[node], neighbours + offsets[node + 1]};
+  }
+  void prefetch(Node node) const {
+    const Node* row = neighbours + offsets[node];
+    __builtin_prefetch(row);
+    __builtin_prefetch(row + 16);
+  }
+};
+
+/// The links of a snapshot's layer 0.
+inline CsrRows layer0_rows(const LayerLinks& layer0) {
+  return {layer0.row_offsets.data(), layer0.neighbours.data()};
 }
 
-/// Inserts into the ascending `pool`, keeping at most `ef`; returns the place.
-inline std::size_t insert_into_pool(std::vector<Candidate>& pool, std::size_t ef,
-                                    const Candidate& candidate) {
-  const auto at = std::upper_bound(pool.begin(), pool.end(), candidate);
-  const auto place = static_cast<std::size_t>(at - pool.begin());
-  if (pool.size() == ef) pool.pop_back();
-  pool.insert(pool.begin() + static_cast<std::ptrdiff_t>(place), candidate);
-  return place;
+/// The neighbours of `node` that the walk had not seen, with their distances.
+struct Scored {
+  std::span<const Node> nodes;
+  const float* distances;
+};
+template <class Score, class Rows>
+Scored score_neighbours(const Score& score, const Rows& rows, Node node, WalkScratch& scratch) {
+  const std::span<const Node> fresh = scratch.visited.visit(rows(node));
+  if (scratch.distances.size() < fresh.size()) scratch.distances.resize(2 * fresh.size());
+  score(fresh.data(), fresh.size(), scratch.distances.data());
+  return {fresh, scratch.distances.data()};
 }
 
-/// Calls visit(node, distance) for every neighbour of `node` not visited in this walk.
-template <class RowOf, class Visit>
-void expand(const MatrixView& vectors, const MetricDistance& distance, const float* query,
-            Node node, const RowOf& row_of, WalkScratch& scratch, const Visit& visit) {
-  auto& fresh = scratch.fresh;
-  fresh.clear();
-  for (const Node next : row_of(node)) {
-    if (scratch.visited.visit(next)) fresh.push_back(next);
-  }
-  scratch.visited_count += fresh.size();
-  constexpr std::size_t kAhead = 2;
-  for (std::size_t i = 0; i < std::min(kAhead, fresh.size()); ++i) {
-    prefetch_vector(vectors.row(fresh[i]), distance.width);
-  }
-  for (std::size_t i = 0; i < fresh.size(); ++i) {
-    if (i + kAhead < fresh.size()) {
-      prefetch_vector(vectors.row(fresh[i + kAhead]), distance.width);
-    }
-    visit(fresh[i], distance(query, vectors.row(fresh[i])));
-  }
+template <class Score>
+float start_walk(const Score& score, std::size_t size, Node entry, std::size_t ef,
+                 WalkScratch& scratch) {
+  scratch.pool.reset(ef);
+  scratch.visited.start(size);
+  scratch.visited.visit(std::span(&entry, 1));
+  return score.one(entry);
 }
 
-/// Leaves the up to `ef` nearest nodes found in scratch.pool, nearest first. `row_of(node)` gives a
-/// node's links. `query` has distance.width floats. Never empty: `entry` is among what is looked
-/// at.
-template <class RowOf>
-void walk_layer(const MatrixView& vectors, const MetricDistance& distance, const float* query,
-                Node entry, std::size_t ef, const RowOf& row_of, WalkScratch& scratch) {
-  auto& pool = scratch.pool;
-  pool.clear();
-  pool.reserve(ef);
-  scratch.visited.start(vectors.rows);
-  scratch.visited.visit(entry);
-  scratch.visited_count = 1;
-  pool.push_back({distance(query, vectors.row(entry)), entry, false});
+/// Leaves the up to `ef` nearest nodes found in scratch.pool, nearest first. Never empty: `entry`
+/// is among what is looked at.
+template <class Score, class Rows>
+void walk_layer(const Score& score, std::size_t size, Node entry, std::size_t ef, const Rows& rows,
+                WalkScratch& scratch) {
+  CandidatePool& pool = scratch.pool;
+  pool.offer(start_walk(score, size, entry, ef, scratch), entry);
   // Entries before the cursor are expanded.
   for (std::size_t cursor = 0; cursor < pool.size();) {
-    if (pool[cursor].expanded) {
-      ++cursor;
-      continue;
+    const Node node = pool.expand(cursor);
+    std::size_t lowest = pool.next_unexpanded(cursor + 1);
+    // What comes next, unless something nearer turns up.
+    if (lowest < pool.size()) rows.prefetch(pool.node(lowest));
+    const auto [fresh, distances] = score_neighbours(score, rows, node, scratch);
+    for (std::size_t i = 0; i < fresh.size(); ++i) {
+      lowest = std::min(lowest, pool.offer(distances[i], fresh[i]));
     }
-    pool[cursor].expanded = true;
-    std::size_t lowest = cursor + 1;
-    expand(vectors, distance, query, pool[cursor].node, row_of, scratch, [&](Node next, float d) {
-      if (pool.size() == ef && !(d < pool.back().distance)) return;
-      lowest = std::min(lowest, insert_into_pool(pool, ef, {d, next, false}));
-    });
-    cursor = lowest;
+    cursor = pool.next_unexpanded(lowest);
   }
 }
 
 /// As walk_layer, but only allowed nodes enter the pool; the others are walked through. Goes on
 /// until `ef` allowed ones are found and the frontier is farther than all of them, or is empty.
-template <class RowOf, class Allows>
-void walk_layer_filtered(const MatrixView& vectors, const MetricDistance& distance,
-                         const float* query, Node entry, std::size_t ef, const RowOf& row_of,
-                         const Allows& allows, WalkScratch& scratch) {
-  const auto farther = [](const Candidate& a, const Candidate& b) { return b < a; };
-  auto& pool = scratch.pool;
+template <class Score, class Rows, class Allows>
+void walk_layer_filtered(const Score& score, std::size_t size, Node entry, std::size_t ef,
+                         const Rows& rows, const Allows& allows, WalkScratch& scratch) {
+  CandidatePool& pool = scratch.pool;
   auto& frontier = scratch.frontier;
-  pool.clear();
-  pool.reserve(ef);
   frontier.clear();
-  const auto take = [&](Node node, float d) {
-    if (pool.size() == ef && !(d < pool.back().distance)) return;
-    frontier.push_back({d, node, false});
-    std::push_heap(frontier.begin(), frontier.end(), farther);
-    if (allows(node)) insert_into_pool(pool, ef, {d, node, false});
+  const auto take = [&](Node node, float distance) {
+    const CandidateKey key = candidate_key(distance, node);
+    if (pool.full() && key > pool.last()) return;
+    frontier.push_back(key);
+    std::push_heap(frontier.begin(), frontier.end(), std::greater<>());
+    if (allows(node)) pool.offer(distance, node);
   };
-  scratch.visited.start(vectors.rows);
-  scratch.visited.visit(entry);
-  scratch.visited_count = 1;
-  take(entry, distance(query, vectors.row(entry)));
+  const float first = start_walk(score, size, entry, ef, scratch);
+  take(entry, first);
   while (!frontier.empty()) {
-    const Candidate nearest = frontier.front();
-    if (pool.size() == ef && nearest.distance > pool.back().distance) break;
-    std::pop_heap(frontier.begin(), frontier.end(), farther);
+    const CandidateKey nearest = frontier.front();
+    if (pool.full() && nearest > pool.last()) break;
+    std::pop_heap(frontier.begin(), frontier.end(), std::greater<>());
     frontier.pop_back();
-    expand(vectors, distance, query, nearest.node, row_of, scratch, take);
+    const auto [fresh, distances] = score_neighbours(score, rows, node_of(nearest), scratch);
+    for (std::size_t i = 0; i < fresh.size(); ++i) take(fresh[i], distances[i]);
   }
 }
 

@@ -1,7 +1,5 @@
 #include "halo/index/detail/hnsw_builder.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -11,9 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "halo/core/aligned_memory.h"
 #include "halo/core/error.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/row_scorer.h"
 
 // hnswlib under another name. Its header defines functions that are not inline and templates whose
 // code depends on compiler flags, so a program that uses hnswlib beside halo would otherwise not
@@ -65,44 +65,26 @@ constexpr std::size_t kGrain = 16;
 
 constexpr std::size_t round_up(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
-// hnswlib's view of a metric: data are rows padded to whole lines.
+// hnswlib's view of stored rows.
 class Space : public halo_hnswlib::SpaceInterface<float> {
  public:
-  Space(Metric metric, std::size_t dim) : distance_(metric, padded_width(dim)) {}
-  std::size_t get_data_size() override { return distance_.width * sizeof(float); }
-  halo_hnswlib::DISTFUNC<float> get_dist_func() override {
-    return distance_.one_minus ? &one_minus_dot : &plain;
-  }
-  void* get_dist_func_param() override { return &distance_; }
-  const MetricDistance& distance() const { return distance_; }
+  explicit Space(const StoredRows& rows) : rows_(rows) {}
+  std::size_t get_data_size() override { return rows_.bytes; }
+  halo_hnswlib::DISTFUNC<float> get_dist_func() override { return &distance; }
+  void* get_dist_func_param() override { return &rows_; }
+  StoredRows& rows() { return rows_; }
 
  private:
-  static float plain(const void* a, const void* b, const void* self) {
-    const auto& d = *static_cast<const MetricDistance*>(self);
-    return d.kernel(static_cast<const float*>(a), static_cast<const float*>(b), d.width);
+  static float distance(const void* a, const void* b, const void* self) {
+    return static_cast<const StoredRows*>(self)->distance(static_cast<const std::byte*>(a),
+                                                          static_cast<const std::byte*>(b));
   }
-  static float one_minus_dot(const void* a, const void* b, const void* self) {
-    return 1.0F - plain(a, b, self);
-  }
-  MetricDistance distance_;
+  StoredRows rows_;
 };
 
-struct Free {
-  void operator()(void* p) const { std::free(p); }
-};
-template <class T>
-using Block = std::unique_ptr<T, Free>;
-
-Block<char> allocate(std::size_t bytes) {
-  Block<char> block(static_cast<char*>(std::aligned_alloc(kLine, round_up(bytes))));
+AlignedArray<char> allocate(std::size_t bytes) {
+  AlignedArray<char> block(static_cast<char*>(allocate_aligned(bytes)));
   if (!block) throw std::bad_alloc();
-  // Random access over gigabytes: fewer TLB misses with huge pages, where the system grants them.
-  constexpr std::size_t kHugePage = std::size_t{1} << 21U;
-  if (bytes >= 2 * kHugePage) {
-    const auto begin = (reinterpret_cast<std::uintptr_t>(block.get()) + 4095) / 4096 * 4096;
-    const auto end = (reinterpret_cast<std::uintptr_t>(block.get()) + bytes) / 4096 * 4096;
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
-  }
   return block;
 }
 
@@ -120,6 +102,7 @@ struct Journal {
 // What one thread needs while it inserts.
 struct Worker {
   WalkScratch walk;
+  StoredRows::Buffers query;
   std::vector<Row> links;  // a list copied under its lock
   Journal journal;
   bool alone = false;  // no other thread inserts
@@ -130,7 +113,7 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   using Base = halo_hnswlib::HierarchicalNSW<float>;
 
   Graph(Space* space, std::size_t M, std::size_t ef_construction)
-      : Base(space, 0, M, ef_construction), distance_(space->distance()) {
+      : Base(space, 0, M, ef_construction), rows_(space->rows()) {
     // Locks of updatePoint, which is not used: 2.5 MB an index.
     std::vector<std::mutex>().swap(link_list_update_locks_);
     // Every vector begins a cache line. hnswlib's prefetches read the word after a list, which is
@@ -140,9 +123,10 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     size_data_per_element_ = round_up(label_offset_);
   }
 
-  float* data(Row row) const {
-    return reinterpret_cast<float*>(data_level0_memory_ + row * size_data_per_element_ +
-                                    offsetData_);
+  std::byte* data(Row row) const {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): hnswlib counts in char
+    return reinterpret_cast<std::byte*>(data_level0_memory_ + row * size_data_per_element_ +
+                                        offsetData_);
   }
 
   std::span<const std::uint32_t> links(Row row, int layer) const {
@@ -161,8 +145,8 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     if (capacity > std::numeric_limits<std::size_t>::max() / 2 / size_data_per_element_) {
       throw std::bad_alloc();
     }
-    Block<char> level0 = allocate(capacity * size_data_per_element_);
-    Block<char*> lists(static_cast<char**>(std::calloc(capacity, sizeof(char*))));
+    AlignedArray<char> level0 = allocate(capacity * size_data_per_element_);
+    AlignedArray<char*> lists(static_cast<char**>(std::calloc(capacity, sizeof(char*))));
     if (!lists) throw std::bad_alloc();
     std::vector<std::mutex> locks(capacity);
     touched_.resize(capacity);
@@ -213,10 +197,11 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     if (level <= top) top_lock.unlock();
 
     if (top >= 0) {
-      const float* vector = data(row);
-      if (level < top) current = descend(vector, current, top, level, worker);
+      const RowScorer score =
+          rows_.scorer(data(0), size_data_per_element_, data(row), worker.query);
+      if (level < top) current = descend(score, current, top, level, worker);
       for (int layer = std::min(level, top); layer >= 0; --layer) {
-        auto nearest = search_layer(current, vector, layer, worker);
+        auto nearest = search_layer(score, current, layer, worker);
         if (old_rows != 0) {
           // mutuallyConnectNewElement would select the same ones: the selection is idempotent.
           getNeighborsByHeuristic2(nearest, M_);
@@ -224,7 +209,7 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
             if (copy.top().second < old_rows) keep(copy.top().second, layer, worker);
           }
         }
-        current = mutuallyConnectNewElement(vector, row, nearest, layer, false);
+        current = mutuallyConnectNewElement(data(row), row, nearest, layer, false);
       }
     }
     if (level > top) {
@@ -256,40 +241,53 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     return std::unique_lock<std::mutex>(link_list_locks_[row]);
   }
 
+  // The links of one layer, copied under their lock.
+  struct LockedRows {
+    Graph& graph;
+    int layer;
+    Worker& worker;
+    std::span<const Row> operator()(Row row) const {
+      if (worker.alone) return graph.links(row, layer);
+      const auto lock = graph.lock_row(row, worker);
+      const auto locked = graph.links(row, layer);
+      worker.links.assign(locked.begin(), locked.end());
+      return worker.links;
+    }
+    void prefetch(Row row) const {
+      const char* list = graph.data_level0_memory_ + row * graph.size_data_per_element_;
+      __builtin_prefetch(list);
+      __builtin_prefetch(list + kLine);
+    }
+  };
+
   // hnswlib's searchBaseLayer, without its leak when memory runs out, and with a list's lock held
   // for a copy instead of a list's worth of distances.
-  Nearest search_layer(Row entry, const float* vector, int layer, Worker& worker) {
-    const MatrixView rows(data(0), max_elements_, data_size_ / sizeof(float),
-                          size_data_per_element_ / sizeof(float));
-    const auto row_of = [&](Row row) -> std::span<const Row> {
-      const auto lock = lock_row(row, worker);
-      const auto list = links(row, layer);
-      worker.links.assign(list.begin(), list.end());
-      return worker.links;
-    };
-    walk_layer(rows, distance_, vector, entry, ef_construction_, row_of, worker.walk);
+  Nearest search_layer(const RowScorer& score, Row entry, int layer, Worker& worker) {
+    walk_layer(score, max_elements_, entry, ef_construction_, LockedRows{*this, layer, worker},
+               worker.walk);
+    const CandidatePool& pool = worker.walk.pool;
     std::vector<std::pair<float, Row>> found;
-    found.reserve(worker.walk.pool.size());
+    found.reserve(pool.size());
     // Farthest first is a heap already.
-    // NOLINTNEXTLINE(modernize-loop-convert): backwards
-    for (auto c = worker.walk.pool.rbegin(); c != worker.walk.pool.rend(); ++c) {
-      found.emplace_back(c->distance, c->node);
-    }
+    for (std::size_t i = pool.size(); i-- > 0;) found.emplace_back(pool.distance(i), pool.node(i));
     return Nearest(CompareByFirst(), std::move(found));
   }
 
   // Greedy walk from `top` down to the layer above `level`.
-  Row descend(const float* vector, Row current, int top, int level, const Worker& worker) {
-    float nearest = fstdistfunc_(vector, data(current), dist_func_param_);
+  Row descend(const RowScorer& score, Row current, int top, int level, Worker& worker) {
+    float nearest = score.one(current);
+    std::vector<float>& distances = worker.walk.distances;
     for (int layer = top; layer > level; --layer) {
+      const LockedRows rows{*this, layer, worker};
       for (bool changed = true; changed;) {
         changed = false;
-        const auto lock = lock_row(current, worker);
-        for (const Row candidate : links(current, layer)) {
-          const float distance = fstdistfunc_(vector, data(candidate), dist_func_param_);
-          if (distance < nearest) {
-            nearest = distance;
-            current = candidate;
+        const std::span<const Row> list = rows(current);
+        if (distances.size() < list.size()) distances.resize(list.size());
+        score(list.data(), list.size(), distances.data());
+        for (std::size_t i = 0; i < list.size(); ++i) {
+          if (distances[i] < nearest) {
+            nearest = distances[i];
+            current = list[i];
             changed = true;
           }
         }
@@ -311,46 +309,104 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     touched_[row] |= bit;
   }
 
-  MetricDistance distance_;
+  const StoredRows& rows_;
   std::vector<std::uint64_t> touched_;  // one bit a layer: already in a journal of this insertion
 };
 
 }  // namespace
 
 struct HnswBuilder::Impl {
-  Impl(Metric m, std::size_t d, std::size_t M, std::size_t ef)
-      : metric(m), dim(d), space(m, d), graph(&space, M, ef) {}
+  Impl(Metric m, std::size_t d, std::size_t M, std::size_t ef, CodeKind kind)
+      : metric(m), dim(d), space(StoredRows(m, kind, d)), graph(&space, M, ef) {}
 
   void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool sequential,
               const Executor& executor, const Job& job);
+  void reserve(std::size_t rows);
+  float* vector(std::size_t row) const;
+  void store(const MatrixView& vectors, std::size_t first_row, const Executor& executor);
+  void encode(std::size_t begin, std::size_t end, const Executor& executor);
+  CodeKind kind() const { return rows().kind; }
+  const StoredRows& rows() const { return const_cast<Space&>(space).rows(); }
+  std::size_t stride() const { return padded_width(dim); }
+  MatrixView stored(std::size_t begin, std::size_t end) const {
+    return {vector(begin), end - begin, dim, stride()};
+  }
 
   Metric metric;
   std::size_t dim;
   Space space;
   Graph graph;
+  // With codes in the graph: the vectors as the metric stores them, and how codes are made.
+  AlignedArray<float> vectors;
+  std::size_t capacity = 0;
+  Int8Quantiser quantiser;
 };
 
-HnswBuilder::HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction)
-    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction)) {}
+HnswBuilder::HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction,
+                         CodeKind codes)
+    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction, codes)) {}
 HnswBuilder::~HnswBuilder() = default;
 
-void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::uint8_t> levels,
+float* HnswBuilder::Impl::vector(std::size_t row) const {
+  if (kind() != CodeKind::kF32) return vectors.get() + row * stride();
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): what the rows hold
+  return reinterpret_cast<float*>(graph.data(static_cast<Row>(row)));
+}
+
+void HnswBuilder::Impl::reserve(std::size_t rows) {
+  graph.reserve(rows);
+  if (kind() == CodeKind::kF32 || graph.max_elements_ <= capacity) return;
+  const std::size_t floats = graph.max_elements_ * stride();
+  AlignedArray<float> larger(static_cast<float*>(allocate_aligned(floats * sizeof(float))));
+  if (!larger) throw std::bad_alloc();
+  std::copy_n(vectors.get(), graph.cur_element_count * stride(), larger.get());
+  vectors = std::move(larger);
+  capacity = graph.max_elements_;
+}
+
+void HnswBuilder::Impl::store(const MatrixView& source, std::size_t first_row,
+                              const Executor& executor) {
+  executor.parallel_for(source.rows, 256, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      graph.clear(static_cast<Row>(first_row + i));
+      float* out = vector(first_row + i);
+      std::fill(out + dim, out + stride(), 0.0F);
+      store_row(metric, source.row(i), dim, "vector", i, out);
+    }
+  });
+}
+
+// Codes of the stored vectors [begin, end).
+void HnswBuilder::Impl::encode(std::size_t begin, std::size_t end, const Executor& executor) {
+  if (kind() == CodeKind::kF32) return;
+  space.rows().set_scale(kind() == CodeKind::kInt8 ? quantiser.scale : 1);
+  executor.parallel_for(end - begin, 256, [&](std::size_t from, std::size_t to) {
+    for (std::size_t row = begin + from; row < begin + to; ++row) {
+      encode_row(kind(), quantiser, {vector(row), dim}, graph.data(static_cast<Row>(row)));
+    }
+  });
+}
+
+void HnswBuilder::Impl::insert(const MatrixView& added, std::span<const std::uint8_t> levels,
                                bool sequential, const Executor& executor, const Job& job) {
-  const std::size_t old_rows = graph.cur_element_count, n = vectors.rows;
+  const std::size_t old_rows = graph.cur_element_count, n = added.rows;
   const Row old_entry = graph.enterpoint_node_;
   const int old_top = graph.maxlevel_;
+  const Int8Quantiser old_quantiser = quantiser;
   std::vector<Worker> workers(executor.threads());
-  graph.reserve(old_rows + n);
+  reserve(old_rows + n);
   std::size_t prepared = 0;
+  bool encoded_anew = false;
   const auto row_of = [&](std::size_t i) { return static_cast<Row>(old_rows + i); };
   try {
     for (; prepared < n; ++prepared) graph.prepare(row_of(prepared), levels[prepared]);
-    executor.parallel_for(n, 256, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        graph.clear(row_of(i));
-        store_row(metric, vectors.row(i), dim, "vector", i, graph.data(row_of(i)));
-      }
-    });
+    store(added, old_rows, executor);
+    if (kind() == CodeKind::kInt8 &&
+        (old_rows == 0 || !quantiser.fits(metric, stored(old_rows, old_rows + n)))) {
+      quantiser = Int8Quantiser::fit(metric, stored(0, old_rows + n));
+      encoded_anew = old_rows != 0;
+    }
+    encode(encoded_anew ? 0 : old_rows, old_rows + n, executor);
     const auto link = [&](std::size_t worker, std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
         job.check();
@@ -372,6 +428,8 @@ void HnswBuilder::Impl::insert(const MatrixView& vectors, std::span<const std::u
       graph.restore(worker.journal);
       graph.forget(worker.journal);
     }
+    quantiser = old_quantiser;
+    if (encoded_anew) encode(0, old_rows, executor);
     // prepare() may have failed in the middle of its last row.
     for (std::size_t i = 0; i < std::min(n, prepared + 1); ++i) graph.discard(row_of(i));
     graph.enterpoint_node_ = old_entry;
@@ -397,9 +455,8 @@ void HnswBuilder::insert(const MatrixView& vectors, std::span<const std::uint8_t
 }
 
 std::size_t HnswBuilder::size() const { return impl_->graph.cur_element_count; }
-const float* HnswBuilder::vector(std::size_t row) const {
-  return impl_->graph.data(static_cast<Row>(row));
-}
+const float* HnswBuilder::vector(std::size_t row) const { return impl_->vector(row); }
+CodeKind HnswBuilder::codes() const { return impl_->kind(); }
 std::size_t HnswBuilder::level(std::size_t row) const {
   return static_cast<std::size_t>(impl_->graph.element_levels_[row]);
 }

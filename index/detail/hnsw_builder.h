@@ -18,12 +18,17 @@
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
 #include "halo/index/metric.h"
+#include "halo/index/vector_codes.h"
 
 namespace halo::detail {
 
 class HnswBuilder {
  public:
-  HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction);
+  /// Links by distances between `codes` of the vectors, which are kept beside the codes. int8 codes
+  /// take their range from the first vectors inserted, and another from all of them when later ones
+  /// do not fit in it.
+  HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction,
+              CodeKind codes = CodeKind::kF32);
   ~HnswBuilder();
   HnswBuilder(const HnswBuilder&) = delete;
   HnswBuilder& operator=(const HnswBuilder&) = delete;
@@ -37,6 +42,7 @@ class HnswBuilder {
   std::size_t size() const;
   /// The stored vector: normalised under kCosine, zero-padded to padded_width(dim) floats.
   const float* vector(std::size_t row) const;
+  CodeKind codes() const;
   std::size_t level(std::size_t row) const;
   /// The linked rows of `row` in `layer` <= level(row), in hnswlib's order.
   std::span<const std::uint32_t> links(std::size_t row, std::size_t layer) const;

@@ -37,6 +37,10 @@ void fail(Fault fault, const std::string& what) {
 
 }  // namespace
 
+bool try_store(Metric metric, const float* source, std::size_t dim, float* out) {
+  return store(metric, source, dim, out) == Fault::kNone;
+}
+
 void store_vector(Metric metric, const float* source, std::size_t dim, const char* what,
                   float* out) {
   const Fault fault = store(metric, source, dim, out);

@@ -37,6 +37,9 @@ inline constexpr float kMaxSquaredLength = std::numeric_limits<float>::max() / 4
 /// A row's floats including padding to whole 64-byte lines.
 inline std::size_t padded_width(std::size_t dim) { return (dim + 15) / 16 * 16; }
 
+/// As store_vector(), but false where the vector cannot be stored.
+bool try_store(Metric metric, const float* source, std::size_t dim, float* out);
+
 /// Copies `dim` floats from `source` to `out` as the metric stores them (normalised under kCosine).
 /// Throws kNonFinite or kZeroVector, naming `what`, where they cannot be.
 void store_vector(Metric metric, const float* source, std::size_t dim, const char* what,

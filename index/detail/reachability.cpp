@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "halo/index/detail/graph_walk.h"
-#include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/row_scorer.h"
 
 namespace halo::detail {
 namespace {
@@ -82,7 +82,6 @@ std::vector<std::uint8_t> reachable_nodes(const SnapshotParts& parts) {
 
 std::size_t repair_unreachable(SnapshotParts& parts) {
   std::vector<std::uint8_t> mark = reachable_nodes(parts);
-  const MetricDistance distance(parts.metric, parts.vectors.stride());
   // Only as wide as hnswlib links: a better neighbour is not worth a slower seal.
   const std::size_t width = std::max<std::size_t>(parts.ef_construction, 1);
   LayerLinks& layer0 = parts.layers[0];
@@ -92,11 +91,10 @@ std::size_t repair_unreachable(SnapshotParts& parts) {
   std::size_t repaired = 0;
   for (Node node = 0; node < mark.size(); ++node) {
     if (mark[node] != 0) continue;
-    const float* vector = parts.vectors.row(node);
-    const auto row = [&](Node n) { return row_of(layer0, n); };
-    walk_layer(parts.vectors, distance, vector, parts.entry_point, width, row, scratch);
+    const RowScorer score = f32_scorer(parts.metric, parts.vectors, parts.vectors.row(node));
+    walk_layer(score, mark.size(), parts.entry_point, width, layer0_rows(layer0), scratch);
     // The walk sees the links as they were, so all it finds was reachable before the repair.
-    const Node nearest = scratch.pool.front().node;
+    const Node nearest = scratch.pool.node(0);
     links.emplace_back(nearest, node);
     links.emplace_back(node, nearest);
     ++repaired;

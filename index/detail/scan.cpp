@@ -46,35 +46,35 @@ SearchResults make_results(std::size_t queries, std::size_t k) {
   return results;
 }
 
-std::size_t copy_results(const std::vector<Candidate>& pool, std::size_t k,
+std::size_t copy_results(std::span<const Neighbour> nearest, std::size_t k,
                          std::span<Neighbour> out) {
-  const std::size_t count = std::min(k, pool.size());
-  for (std::size_t i = 0; i < count; ++i) out[i] = {pool[i].distance, pool[i].node};
+  const std::size_t count = std::min(k, nearest.size());
+  std::copy_n(nearest.begin(), count, out.begin());
   return count;
 }
 
-void offer(std::vector<Candidate>& heap, std::size_t k, const Candidate& candidate) {
+void offer(std::vector<Neighbour>& heap, std::size_t k, const Neighbour& candidate) {
   if (heap.size() == k) {
-    if (!(candidate < heap.front())) return;
-    std::pop_heap(heap.begin(), heap.end());
+    if (!nearer(candidate, heap.front())) return;
+    std::pop_heap(heap.begin(), heap.end(), nearer);
     heap.back() = candidate;
   } else {
     heap.push_back(candidate);
   }
-  std::push_heap(heap.begin(), heap.end());
+  std::push_heap(heap.begin(), heap.end(), nearer);
 }
 
 std::size_t scan_nearest(const GraphSnapshot& snapshot, const float* query,
-                         const SearchOptions& options, std::vector<Candidate>& heap,
+                         const SearchOptions& options, std::vector<Neighbour>& heap,
                          std::span<Neighbour> out) {
   const MatrixView vectors = snapshot.vectors();
   const MetricDistance distance(snapshot.metric(), vectors.stride);
   heap.clear();
   for (Node node = 0; node < snapshot.size(); ++node) {
     if (!options.filter.allows(node)) continue;
-    offer(heap, options.k, {distance(query, vectors.row(node)), node, false});
+    offer(heap, options.k, {distance(query, vectors.row(node)), node});
   }
-  std::sort_heap(heap.begin(), heap.end());
+  std::sort_heap(heap.begin(), heap.end(), nearer);
   return copy_results(heap, options.k, out);
 }
 

@@ -7,7 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "halo/index/detail/graph_walk.h"
 #include "halo/index/snapshot_search.h"
 
 namespace halo::detail {
@@ -21,16 +20,21 @@ void check_queries(const GraphSnapshot& snapshot, const MatrixView& queries,
                    const Executor& executor);
 
 SearchResults make_results(std::size_t queries, std::size_t k);
-/// The first up to k of an ascending pool; returns how many.
-std::size_t copy_results(const std::vector<Candidate>& pool, std::size_t k,
+/// Nearer first; equal distances: lower node first.
+inline bool nearer(const Neighbour& a, const Neighbour& b) {
+  return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
+}
+
+/// The first up to k of an ascending list; returns how many.
+std::size_t copy_results(std::span<const Neighbour> nearest, std::size_t k,
                          std::span<Neighbour> out);
 
-/// Offers a vector to the `k` nearest so far: a heap, farthest on top.
-void offer(std::vector<Candidate>& heap, std::size_t k, const Candidate& candidate);
+/// Offers a vector to the `k` nearest so far: a heap by nearer(), farthest on top.
+void offer(std::vector<Neighbour>& heap, std::size_t k, const Neighbour& candidate);
 
 /// The exact answer to a prepared query (padded, normalised), into `out`; returns how many.
 std::size_t scan_nearest(const GraphSnapshot& snapshot, const float* query,
-                         const SearchOptions& options, std::vector<Candidate>& heap,
+                         const SearchOptions& options, std::vector<Neighbour>& heap,
                          std::span<Neighbour> out);
 
 }  // namespace halo::detail

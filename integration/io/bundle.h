@@ -39,6 +39,7 @@ enum class SectionKind : std::uint32_t {
   kSnapshotLevels = 4,
   kSnapshotRowOffsets = 5,
   kSnapshotNeighbours = 6,
+  kSnapshotCodes = 7,
   // 16 - 31: the refinement model (model_io.h)
   kModelManifest = 16,
   kModelProjections = 17,

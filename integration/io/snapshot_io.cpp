@@ -108,6 +108,14 @@ Matrix read_rows(const BundleReader& bundle, const Manifest& manifest) {
   return rows;
 }
 
+CodeKind read_codes(const BundleReader& bundle) {
+  if (bundle.find(SectionKind::kSnapshotCodes) == nullptr) return CodeKind::kF32;
+  expect_size(bundle, SectionKind::kSnapshotCodes, 1, sizeof(CodeKind));
+  CodeKind kind{};
+  read_values(bundle, SectionKind::kSnapshotCodes, std::span(&kind, 1));
+  return kind;
+}
+
 /// The layers' links, cut out of the two sections that hold them one after the other.
 std::vector<LayerLinks> read_layers(const BundleReader& bundle,
                                     const std::vector<std::uint8_t>& levels,
@@ -227,12 +235,18 @@ SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
 
 void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
   write_snapshot_parts(bundle, snapshot.parts());
+  const CodeKind kind = snapshot.codes().kind();
+  if (kind == CodeKind::kF32) return;
+  std::vector<std::byte> bytes;
+  append(bytes, std::span(&kind, 1));
+  bundle.add(SectionKind::kSnapshotCodes, "snapshot.codes", std::move(bytes));
 }
 
 std::shared_ptr<const GraphSnapshot> read_snapshot(const BundleReader& bundle) {
   SnapshotParts parts = read_snapshot_parts(bundle);
+  const CodeKind codes = read_codes(bundle);
   try {
-    return GraphSnapshot::create(std::move(parts));
+    return GraphSnapshot::create(std::move(parts), codes);
   } catch (const Error& error) {
     fail(error.code(), bundle.path(), error.what());
   } catch (const std::bad_alloc&) {

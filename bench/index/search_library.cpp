@@ -1,0 +1,88 @@
+#include "search_library.h"
+
+#include <map>
+#include <stdexcept>
+
+#include "halo/core/executor.h"
+#include "halo/integration/engine.h"
+
+namespace halo::bench {
+namespace {
+
+const Executor& executor(std::size_t threads) {
+  static std::map<std::size_t, std::unique_ptr<Executor>> executors;
+  auto& slot = executors[threads];
+  if (!slot) slot = std::make_unique<Executor>(threads);
+  return *slot;
+}
+
+class Halo : public SearchLibrary {
+ public:
+  explicit Halo(std::optional<CodeKind> codes) : codes_(codes) {}
+
+  void build(const DataSet& data, std::size_t threads) override {
+    snapshot_.reset();
+    BuildOptions options;
+    options.metric = data.metric;
+    options.M = kM;
+    options.ef_construction = kEfConstruction;
+    options.codes = codes_;
+    VectorIndex index(data.vectors.cols(), options);
+    index.add(data.vectors, executor(threads));
+    snapshot_ = index.seal(executor(threads));
+  }
+
+  std::vector<std::int64_t> search(const MatrixView& queries, std::size_t ef,
+                                   std::size_t threads) override {
+    SearchOptions options;
+    options.k = kNeighbours;
+    options.ef = ef;
+    const SearchResults results = search_batch(*snapshot_, queries, options, executor(threads));
+    std::vector<std::int64_t> rows(queries.rows * kNeighbours, -1);
+    for (std::size_t q = 0; q < queries.rows; ++q) {
+      const auto found = results.of(q);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        rows[q * kNeighbours + i] = snapshot_->id(found[i].node);
+      }
+    }
+    return rows;
+  }
+
+  void save(const std::filesystem::path& path) const override { Engine(snapshot_).save(path); }
+  void load(const DataSet&, const std::filesystem::path& path) override {
+    snapshot_.reset();
+    snapshot_ = Engine::load(path).snapshot();
+  }
+  std::size_t exact_copy_bytes() const override {
+    return snapshot_->codes().kind() == CodeKind::kF32 ? 0 : snapshot_->memory_usage().vectors;
+  }
+
+ private:
+  std::optional<CodeKind> codes_;
+  std::shared_ptr<const GraphSnapshot> snapshot_;
+};
+
+}  // namespace
+
+std::vector<std::string> library_names() {
+  return {
+      "hnswlib",
+#ifdef HALO_BENCH_FAISS
+      "faiss_hnsw", "faiss_hnsw_sq8",
+#endif
+      "halo_f32",   "halo_auto",
+  };
+}
+
+std::unique_ptr<SearchLibrary> make_library(std::string_view name) {
+  if (name == "hnswlib") return make_hnswlib();
+#ifdef HALO_BENCH_FAISS
+  if (name == "faiss_hnsw") return make_faiss(false);
+  if (name == "faiss_hnsw_sq8") return make_faiss(true);
+#endif
+  if (name == "halo_f32") return std::make_unique<Halo>(CodeKind::kF32);
+  if (name == "halo_auto") return std::make_unique<Halo>(std::nullopt);
+  throw std::invalid_argument("no library " + std::string(name));
+}
+
+}  // namespace halo::bench
