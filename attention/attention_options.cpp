@@ -23,6 +23,7 @@ void AttentionOptions::validate() const {
   check_known(initialisation, Initialisation::kGlorotZeroOutput, "initialisation");
   check_known(gate, GateMode::kSignedPerNode, "gate mode");
   check_known(gate_limit, GateLimit::kNone, "gate limit");
+  check_known(storage, Storage::kBfloat16, "storage");
   if (!std::isfinite(scale) || scale < 0.0F) {
     throw Error(ErrorCode::kInvalidArgument,
                 "attention: scale must be finite and not negative, got " + std::to_string(scale));

@@ -37,6 +37,15 @@ enum class GateLimit : std::uint32_t {
   kNone = 2,  ///< f(g) = g
 };
 
+/// How a layer keeps what its passes read again and again. Persisted: numbers are never reused.
+enum class Storage : std::uint32_t {
+  kFloat32 = 1,
+  /// Keys and values are rounded to bfloat16 (by at most 2^-9 of each) and so are the weights that
+  /// forward multiplies by; sums, queries, outputs, gradients and the parameters themselves stay
+  /// float32, and backward passes use the latter. Half the memory traffic over masks and weights.
+  kBfloat16 = 2,
+};
+
 struct AttentionOptions {
   Initialisation initialisation = Initialisation::kIdentity;
   /// Of every random start. The same seed gives the same parameters on every machine.
@@ -46,6 +55,7 @@ struct AttentionOptions {
   /// Only LocalGlobalAttention has a gate.
   GateMode gate = GateMode::kConvex;
   GateLimit gate_limit = GateLimit::kTanh;
+  Storage storage = Storage::kFloat32;
 
   /// Throws kInvalidArgument for a scale that is negative or not finite, or an unknown enumerator.
   void validate() const;

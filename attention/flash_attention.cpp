@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "halo/attention/detail/block_sparse.h"
+#include "halo/attention/detail/edge_attention.h"
 #include "halo/attention/detail/flash_pattern.h"
 #include "halo/attention/detail/projected_layer.h"
 #include "halo/attention/detail/row_blocks.h"
 #include "halo/core/kernels/flash_attention.h"
-#include "halo/core/kernels/graph_attention.h"
 
 namespace halo::attention {
 namespace {
@@ -26,11 +26,12 @@ void check_pattern(const FlashPattern& pattern, std::size_t n) {
   }
 }
 
-void attend(const FlashPattern& pattern, std::size_t heads, float scale, const detail::Heads& in,
-            const MatrixSpan& mixed, std::span<float> lse, const Executor& executor) {
+void attend(const FlashPattern& pattern, std::size_t heads, float scale, Storage storage,
+            const detail::Heads& in, const MatrixSpan& mixed, std::span<float> lse,
+            const Executor& executor) {
   if (pattern.entries() != nullptr) {
-    kernels::graph_attention_forward(in.q, in.k, in.v, *pattern.entries()->mask(), {heads, scale},
-                                     mixed, {}, executor);
+    detail::edge_attention(in, *pattern.entries()->mask(), {heads, scale}, storage, mixed,
+                           executor);
   } else if (pattern.blocks() != nullptr) {
     std::vector<float> own(lse.empty() ? heads * in.q.rows : 0);
     detail::block_attention(in.q, in.k, in.v, heads, *pattern.blocks(), scale, mixed,
@@ -97,7 +98,8 @@ void FlashAttention::forward(const TensorView& x, const TensorSpan& out, Workspa
   check_pattern(*pattern_, x.n);
   detail::run_layer(*projections_, x, out, workspace, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float> lse) {
-                      attend(*pattern_, num_heads(), scale_, in, mixed, lse, executor);
+                      attend(*pattern_, num_heads(), scale_, projections_->storage(), in, mixed,
+                             lse, executor);
                     });
 }
 
@@ -107,7 +109,8 @@ void FlashAttention::forward(const TensorView& x, const TensorSpan& out, SavedFo
   saved.state().flash_pattern = pattern_;
   detail::run_layer(*projections_, x, out, saved, pattern_->entries() == nullptr, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float> lse) {
-                      attend(*pattern_, num_heads(), scale_, in, mixed, lse, executor);
+                      attend(*pattern_, num_heads(), scale_, projections_->storage(), in, mixed,
+                             lse, executor);
                     });
 }
 
@@ -121,9 +124,9 @@ void FlashAttention::backward(const TensorView& x, const TensorView& d_out, Save
           const MatrixView& d_mixed, const detail::HeadSpans& d) {
         const std::size_t heads = num_heads();
         if (pattern->entries() != nullptr) {
-          kernels::graph_attention_backward(in.q, in.k, in.v, *pattern->entries()->mask(),
-                                            pattern->entries()->edges(), {heads, scale_}, d_mixed,
-                                            {d.q, d.k, d.v}, saved.state().edge_weights, executor);
+          detail::edge_attention_backward(in, *pattern->entries(), {heads, scale_},
+                                          projections_->storage(), d_mixed, d,
+                                          saved.state().edge_weights, executor);
         } else if (pattern->blocks() != nullptr) {
           detail::block_attention_backward(in.q, in.k, in.v, heads, *pattern->blocks(), scale_,
                                            mixed, lse, d_mixed, d.q, d.k, d.v, executor);

@@ -5,13 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "halo/attention/detail/edge_attention.h"
 #include "halo/attention/detail/layer_support.h"
 #include "halo/attention/detail/local_pattern.h"
 #include "halo/attention/detail/row_blocks.h"
 #include "halo/attention/detail/saved_state.h"
 #include "halo/attention/sparse_mask.h"
 #include "halo/core/kernels/flash_attention.h"
-#include "halo/core/kernels/graph_attention.h"
 
 namespace halo::attention {
 namespace {
@@ -165,8 +165,8 @@ void LocalGlobalAttention::attend(const TensorView& x, const detail::LocalPatter
       kernels::flash_attention_forward(all.q, all.k, all.v, {heads, scale, pattern.window()}, local,
                                        detail::part(parts.lse, b, n * heads), executor);
     } else {
-      kernels::graph_attention_forward(all.q, all.k, all.v, *mask, {heads, scale}, local, {},
-                                       executor);
+      detail::edge_attention(all, *mask, {heads, scale}, parameters_->projections.storage(), local,
+                             executor);
     }
     if (g == 0) continue;
     const MatrixSpan rows = parts.global_rows.sub_rows(b * g, g);

@@ -2,12 +2,12 @@
 // input projections, each from what forward saved.
 #include <algorithm>
 
+#include "halo/attention/detail/edge_attention.h"
 #include "halo/attention/detail/layer_support.h"
 #include "halo/attention/detail/local_pattern.h"
 #include "halo/attention/detail/saved_state.h"
 #include "halo/attention/local_global_attention.h"
 #include "halo/core/kernels/flash_attention.h"
-#include "halo/core/kernels/graph_attention.h"
 #include "halo/core/kernels/vector_ops.h"
 
 namespace halo::attention {
@@ -46,9 +46,9 @@ void LocalGlobalAttention::backward_item(std::size_t b, const TensorView& x,
                                       local, detail::part(lse, b, n * heads), d_local,
                                       {d_all.q, d_all.k, d_all.v}, executor);
   } else {
-    kernels::graph_attention_backward(all.q, all.k, all.v, *mask, state.pattern->edges(),
-                                      {heads, scale}, d_local, {d_all.q, d_all.k, d_all.v},
-                                      state.edge_weights, executor);
+    detail::edge_attention_backward(all, *state.pattern, {heads, scale},
+                                    parameters_->projections.storage(), d_local, d_all,
+                                    state.edge_weights, executor);
   }
   if (g == 0) return;
   const MatrixView rows = state.global_rows.view().sub_rows(b * g, g);

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "halo/core/error.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/core/random.h"
@@ -41,12 +43,23 @@ void check_finite(const TensorView& x, const char* what, const Executor& executo
   });
 }
 
+// To bfloat16 and back.
+void round_rows(const MatrixSpan& m, const Executor& executor) {
+  executor.parallel_for(m.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      for (float& value : m.row_span(i)) value = bf16_to_float(float_to_bf16(value));
+    }
+  });
+}
+
 std::size_t bytes_of(const Matrix& m) { return m.rows() * m.stride() * sizeof(float); }
 
 }  // namespace
 
+// One kind of the two, as the storage says.
 struct Projections::Packed {
   kernels::PackedMatrix qkv, output;
+  kernels::PackedHalfMatrix half_qkv, half_output;
 };
 
 Gradients::Gradients(std::span<const NamedMatrix> parameters) {
@@ -101,7 +114,7 @@ std::size_t Workspace::bytes() const { return bytes_of(qkv) + bytes_beyond_qkv()
 
 Projections::Projections(std::size_t d_model, std::size_t num_heads,
                          const AttentionOptions& options)
-    : num_heads_(num_heads) {
+    : num_heads_(num_heads), storage_(options.storage) {
   options.validate();
   if (d_model == 0 || num_heads == 0 || d_model % num_heads != 0) {
     throw Error(ErrorCode::kInvalidArgument, "attention: d_model " + std::to_string(d_model) +
@@ -131,12 +144,21 @@ void Projections::visit(const std::function<void(const std::string&, const Matri
   visitor("w_k", w_qkv_.span().sub_cols(d, d));
   visitor("w_v", w_qkv_.span().sub_cols(2 * d, d));
   visitor("w_o", w_o_.span());
-  packed_ = std::make_shared<const Packed>(Packed{kernels::pack(w_qkv_), kernels::pack(w_o_)});
+  Packed packed;
+  if (storage_ == Storage::kBfloat16) {
+    packed.half_qkv = kernels::pack_half(w_qkv_);
+    packed.half_output = kernels::pack_half(w_o_);
+  } else {
+    packed.qkv = kernels::pack(w_qkv_);
+    packed.output = kernels::pack(w_o_);
+  }
+  packed_ = std::make_shared<const Packed>(std::move(packed));
 }
 
 Projections Projections::copy() const {
   Projections twin;
   twin.num_heads_ = num_heads_;
+  twin.storage_ = storage_;
   twin.w_qkv_ = Matrix::copy_of(w_qkv_);
   twin.w_o_ = Matrix::copy_of(w_o_);
   twin.packed_ = packed_;
@@ -151,12 +173,21 @@ void Projections::project_in(const TensorView& x, const MatrixSpan& qkv,
                                                    std::to_string(d_model()));
   }
   check_finite(x, "the input has", executor);
-  kernels::gemm(x.flat(), packed_->qkv, qkv, executor);
+  if (storage_ == Storage::kFloat32) {
+    kernels::gemm(x.flat(), packed_->qkv, qkv, executor);
+    return;
+  }
+  kernels::gemm(x.flat(), packed_->half_qkv, qkv, executor);
+  round_rows(qkv.sub_cols(d_model(), 2 * d_model()), executor);
 }
 
 void Projections::project_out(const MatrixView& mixed, const TensorSpan& out,
                               const Executor& executor) const {
-  kernels::gemm(mixed, packed_->output, out.flat(), executor);
+  if (storage_ == Storage::kBfloat16) {
+    kernels::gemm(mixed, packed_->half_output, out.flat(), executor);
+  } else {
+    kernels::gemm(mixed, packed_->output, out.flat(), executor);
+  }
   check_finite(out, "the output overflowed to", executor);
 }
 

@@ -72,6 +72,7 @@ class Projections {
   std::size_t d_model() const { return w_o_.rows(); }
   std::size_t num_heads() const { return num_heads_; }
   std::size_t head_dim() const { return d_model() / num_heads_; }
+  Storage storage() const { return storage_; }
 
   /// All [d_model, d_model]; head h owns the columns h head_dim ... (h + 1) head_dim - 1 of the
   /// first three and those rows of w_o. y = x W.
@@ -86,9 +87,9 @@ class Projections {
   void visit(const std::function<void(const std::string& name, const MatrixSpan& value)>& visitor);
   Projections copy() const;
 
-  /// qkv [batch n, 3 d_model] = x [W_q W_k W_v]. Throws kDimensionMismatch for another x.dim and
-  /// kNonFinite, naming the row, for NaN or infinity in x. O(batch n d_model^2). Every row's bytes
-  /// depend on that row alone.
+  /// qkv [batch n, 3 d_model] = x [W_q W_k W_v], keys and values as storage() says. Throws
+  /// kDimensionMismatch for another x.dim and kNonFinite, naming the row, for NaN or infinity in x.
+  /// O(batch n d_model^2). Every row's bytes depend on that row alone.
   void project_in(const TensorView& x, const MatrixSpan& qkv, const Executor& executor) const;
   /// out = mixed W_o, with mixed [batch n, d_model]. Throws kNonFinite where the result overflowed.
   void project_out(const MatrixView& mixed, const TensorSpan& out, const Executor& executor) const;
@@ -108,6 +109,7 @@ class Projections {
   Projections() = default;
 
   std::size_t num_heads_ = 0;
+  Storage storage_ = Storage::kFloat32;
   Matrix w_qkv_;  // [d_model, 3 d_model]: one product for all three
   Matrix w_o_;
   std::shared_ptr<const Packed> packed_;
