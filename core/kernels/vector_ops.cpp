@@ -62,6 +62,23 @@ float DotBf16(const float* HWY_RESTRICT x, const Bf16* HWY_RESTRICT y, std::size
   return sum;
 }
 
+void Narrow(const float* HWY_RESTRICT x, std::size_t d, Bf16* HWY_RESTRICT out) {
+  const hn::ScalableTag<float> tag;
+  const hn::RebindToUnsigned<decltype(tag)> bits;
+  const hn::Rebind<std::uint16_t, decltype(tag)> half;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto below_half = hn::Set(bits, 0x7fffU), one = hn::Set(bits, 1U);
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) {
+    const auto value = hn::BitCast(bits, hn::LoadU(tag, x + i));
+    const auto odd = hn::And(hn::ShiftRight<16>(value), one);
+    const auto rounded = hn::ShiftRight<16>(hn::Add(value, hn::Add(below_half, odd)));
+    hn::StoreU(hn::DemoteTo(half, hn::BitCast(hn::RebindToSigned<decltype(bits)>(), rounded)), half,
+               out + i);
+  }
+  for (; i < d; ++i) out[i] = float_to_bf16(x[i]);
+}
+
 void Scale(float alpha, float* x, std::size_t d) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
@@ -98,6 +115,7 @@ namespace halo::kernels {
 HWY_EXPORT(Axpy);
 HWY_EXPORT(AxpyBf16);
 HWY_EXPORT(DotBf16);
+HWY_EXPORT(Narrow);
 HWY_EXPORT(Scale);
 HWY_EXPORT(AllFinite);
 
@@ -112,6 +130,8 @@ void axpy(float alpha, const Bf16* x, float* y, std::size_t d) {
 float dot(const float* x, const Bf16* y, std::size_t d) {
   return HWY_DYNAMIC_DISPATCH(DotBf16)(x, y, d);
 }
+
+void narrow(const float* x, std::size_t d, Bf16* out) { HWY_DYNAMIC_DISPATCH(Narrow)(x, d, out); }
 
 void scale(float alpha, float* x, std::size_t d) { HWY_DYNAMIC_DISPATCH(Scale)(alpha, x, d); }
 

@@ -16,6 +16,8 @@ void axpy(float alpha, const float* x, float* y, std::size_t d);
 void axpy(float alpha, const Bf16* x, float* y, std::size_t d);
 /// <x, y> over d floats, y stored as bfloat16, accumulated in float32.
 float dot(const float* x, const Bf16* y, std::size_t d);
+/// d floats rounded to bfloat16, to nearest, ties to even; finite inputs only.
+void narrow(const float* x, std::size_t d, Bf16* out);
 /// x *= alpha over d floats.
 void scale(float alpha, float* x, std::size_t d);
 /// Divides x by its L2 norm and returns that norm; leaves x as it is and returns 0 where the norm

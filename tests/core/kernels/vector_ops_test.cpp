@@ -44,7 +44,10 @@ TEST(VectorOps, Bf16RowsEqualTheirRoundedFloatsAtEveryLength) {
       std::vector<float> sum = y;
       axpy(0.5F, half.row(0), sum.data(), d);
       double expected = 0;
+      std::vector<Bf16> narrowed(d);
+      narrow(x.data(), d, narrowed.data());
       for (std::size_t i = 0; i < d; ++i) {
+        EXPECT_EQ(narrowed[i], half.row(0)[i]) << isa;
         const float rounded = bf16_to_float(half.row(0)[i]);
         EXPECT_NEAR(rounded, x[i], std::fabs(x[i]) / 256) << isa;
         EXPECT_NEAR(sum[i], y[i] + 0.5F * rounded, 1e-6) << isa;
