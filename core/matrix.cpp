@@ -6,6 +6,7 @@
 #include "halo/core/aligned_memory.h"
 #include "halo/core/error.h"
 #include "halo/core/half_matrix.h"
+#include "halo/core/kernels/vector_ops.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo {
@@ -53,7 +54,7 @@ HalfMatrix::HalfMatrix(std::size_t rows, std::size_t cols)
 HalfMatrix HalfMatrix::rounded(const MatrixView& view) {
   HalfMatrix half(view.rows, view.cols);
   for (std::size_t i = 0; i < view.rows; ++i) {
-    std::transform(view.row(i), view.row(i) + view.cols, half.row(i), float_to_bf16);
+    kernels::narrow(view.row(i), view.cols, half.row(i));
   }
   return half;
 }

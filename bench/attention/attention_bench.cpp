@@ -15,7 +15,6 @@
 #include <memory>
 #include <vector>
 
-#include "half_attention.h"
 #include "halo/attention/flash_attention.h"
 #include "halo/attention/linear_attention.h"
 #include "halo/attention/local_global_attention.h"
@@ -39,6 +38,13 @@ using attention::Workspace;
 constexpr std::size_t kModel = 512, kHeads = 8, kWindow = 64, kGlobals = 16, kFeatures = 256;
 constexpr std::size_t kSmallest = 512, kLargest = 65536, kLargestDense = 16384;
 const AttentionOptions kOptions{.initialisation = attention::Initialisation::kGlorot, .seed = 1};
+
+// bfloat16 weights, keys and values, where wanted.
+AttentionOptions options(bool half) {
+  AttentionOptions stored = kOptions;
+  if (half) stored.storage = attention::Storage::kBfloat16;
+  return stored;
+}
 
 struct Size {
   std::size_t n, threads;
@@ -122,74 +128,41 @@ void layer(benchmark::State& state, const Size& size, double flops, const Forwar
   });
 }
 
+template <bool kHalf>
 void standard(benchmark::State& state, const Size& size) {
-  const attention::StandardAttention of(kModel, kHeads, kOptions);
+  const attention::StandardAttention of(kModel, kHeads, options(kHalf));
   layer(state, size, dense_flops(size.n),
         [&](const Tensor& x, Tensor& out, Workspace& w, const Executor& e) {
           of.forward(x, out, w, e);
         });
 }
 
+template <bool kHalf>
 void flash(benchmark::State& state, const Size& size) {
-  const attention::FlashAttention of(kModel, kHeads, 128, kOptions);
+  const attention::FlashAttention of(kModel, kHeads, 128, options(kHalf));
   layer(state, size, dense_flops(size.n),
         [&](const Tensor& x, Tensor& out, Workspace& w, const Executor& e) {
           of.forward(x, out, w, e);
         });
 }
 
+template <bool kHalf>
 void linear(benchmark::State& state, const Size& size) {
-  const attention::LinearAttention of(kModel, kHeads, kFeatures, kOptions);
+  const attention::LinearAttention of(kModel, kHeads, kFeatures, options(kHalf));
   layer(state, size, linear_flops(size.n),
         [&](const Tensor& x, Tensor& out, Workspace& w, const Executor& e) {
           of.forward(x, out, w, e);
         });
 }
 
+template <bool kHalf>
 void local_global(benchmark::State& state, const Size& size) {
-  const attention::LocalGlobalAttention of(kModel, kHeads, kWindow, globals(size.n), kOptions);
+  const attention::LocalGlobalAttention of(kModel, kHeads, kWindow, globals(size.n),
+                                           options(kHalf));
   layer(state, size, local_global_flops(size.n),
         [&](const Tensor& x, Tensor& out, Workspace& w, const Executor& e) {
           of.forward(x, nullptr, out, w, e);
         });
-}
-
-template <class Forward>
-void half(benchmark::State& state, const Size& size, double flops, const Forward& forward) {
-  const Tensor& x = input(size.n);
-  const Executor executor(size.threads);
-  const Projections weights(kModel, kHeads, kOptions);
-  Tensor out(1, size.n, kModel);
-  const MatrixView rows(x.data(), size.n, kModel);
-  const MatrixSpan to(out.data(), size.n, kModel);
-  measure(state, flops, 0, [&]() -> Pass {
-    auto of = std::make_shared<HalfAttention>(weights, size.n);
-    return [&, of] { forward(*of, rows, to, executor); };
-  });
-}
-
-void half_flash(benchmark::State& state, const Size& size) {
-  half(state, size, dense_flops(size.n),
-       [](HalfAttention& of, const MatrixView& x, const MatrixSpan& out, const Executor& e) {
-         of.flash(x, out, e);
-       });
-}
-
-void half_linear(benchmark::State& state, const Size& size) {
-  const attention::LinearAttention features(kModel, kHeads, kFeatures, kOptions);
-  const kernels::PackedMatrix omega_t = kernels::pack_transposed(features.features(0).directions());
-  half(state, size, linear_flops(size.n),
-       [&](HalfAttention& of, const MatrixView& x, const MatrixSpan& out, const Executor& e) {
-         of.linear(x, omega_t, out, e);
-       });
-}
-
-void half_local_global(benchmark::State& state, const Size& size) {
-  const std::vector<std::uint32_t> rows = globals(size.n);
-  half(state, size, local_global_flops(size.n),
-       [&](HalfAttention& of, const MatrixView& x, const MatrixSpan& out, const Executor& e) {
-         of.local_global(x, kWindow, rows, out, e);
-       });
 }
 
 struct Mechanism {
@@ -200,17 +173,19 @@ struct Mechanism {
 };
 
 void register_attention() {
-  const std::vector<Mechanism> mechanisms{{"naive_eigen/f32", kLargestDense, true, naive_eigen},
+  const std::vector<Mechanism> mechanisms{
+      {"naive_eigen/f32", kLargestDense, true, naive_eigen},
 #ifdef HALO_BENCH_OPENBLAS
-                                          {"blas/f32", kLargestDense, false, blas},
+      {"blas/f32", kLargestDense, false, blas},
 #endif
-                                          {"standard/f32", kLargestDense, false, standard},
-                                          {"local_global/f32", kLargest, false, local_global},
-                                          {"linear/f32", kLargest, false, linear},
-                                          {"flash/f32", kLargestDense, false, flash},
-                                          {"local_global/bf16", kLargest, false, half_local_global},
-                                          {"linear/bf16", kLargest, false, half_linear},
-                                          {"flash/bf16", kLargestDense, false, half_flash}};
+      {"standard/f32", kLargestDense, false, standard<false>},
+      {"standard/bf16", kLargestDense, false, standard<true>},
+      {"local_global/f32", kLargest, false, local_global<false>},
+      {"local_global/bf16", kLargest, false, local_global<true>},
+      {"linear/f32", kLargest, false, linear<false>},
+      {"linear/bf16", kLargest, false, linear<true>},
+      {"flash/f32", kLargestDense, false, flash<false>},
+      {"flash/bf16", kLargestDense, false, flash<true>}};
   const std::size_t all = Executor().threads();
   for (std::size_t n = kSmallest; n <= kLargest; n *= 2) {
     for (const Mechanism& m : mechanisms) {

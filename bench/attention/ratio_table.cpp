@@ -39,8 +39,8 @@ void RatioTable::print(std::ostream& out) const {
     const std::string at = "/n:" + std::to_string(n) + "/threads:";
     const Result* naive = find("attention/naive_eigen/f32" + at + "1");
     for (const char* mechanism :
-         {"naive_eigen/f32", "blas/f32", "standard/f32", "flash/f32", "flash/bf16", "linear/f32",
-          "linear/bf16", "local_global/f32", "local_global/bf16"}) {
+         {"naive_eigen/f32", "blas/f32", "standard/f32", "standard/bf16", "flash/f32", "flash/bf16",
+          "linear/f32", "linear/bf16", "local_global/f32", "local_global/bf16"}) {
       const std::string name = "attention/" + std::string(mechanism) + at;
       const Result *one = find(name + "1"), *two = find(name + "2");
       if (one == nullptr) continue;
