@@ -31,6 +31,8 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"core/kernels/code_distance_reference.cpp", "tests/core/kernels/code_distance_test.cpp"},
       {"core/kernels/distance_reference.cpp", "tests/core/kernels/distance_test.cpp"},
       {"core/kernels/flash_attention_backward.cpp", "tests/core/kernels/flash_attention_test.cpp"},
+      {"core/kernels/gemm_half.cpp", "tests/core/kernels/gemm_test.cpp"},
+      {"core/kernels/gemm_tiles.cpp", "tests/core/kernels/gemm_test.cpp"},
       {"core/kernels/gemm_reference.cpp", "tests/core/kernels/gemm_test.cpp"},
       {"core/kernels/graph_attention_backward.cpp", "tests/core/kernels/graph_attention_test.cpp"},
       {"core/kernels/linear_attention_reference.cpp",
