@@ -44,15 +44,15 @@ void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
         float* panel = rows + grain * most;
         for (std::size_t p = 0; p < a.cols; p += gemm_detail::kDepth) {
           const std::size_t depth = std::min(gemm_detail::kDepth, a.cols - p);
-          gemm_detail::pack_block({a.data, a.stride, true}, p, depth, begin, end - begin, shape.rows_at_once,
-                     rows, nullptr);
+          gemm_detail::pack_block({a.data, a.stride, true}, p, depth, begin, end - begin,
+                                  shape.rows_at_once, rows, nullptr);
           for (std::size_t j = 0; j < out.cols; j += b.panel_) {
             gemm_detail::widen(b.blocks_.row(0) + p * columns + j * depth, b.panel_ * depth, panel);
             const gemm_detail::Block block{end - begin, std::min(b.panel_, out.cols - j),
-                              depth,       rows,
-                              0,           nullptr,
-                              panel,       0,
-                              b.panel_,    p != 0};
+                                           depth,       rows,
+                                           0,           nullptr,
+                                           panel,       0,
+                                           b.panel_,    p != 0};
             gemm_detail::multiply_block(block, out.row(begin) + j, out.stride);
           }
         }

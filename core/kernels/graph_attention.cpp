@@ -8,7 +8,9 @@
 
 #include <cassert>
 
+#include "halo/core/kernels/graph_mix-inl.h"
 #include "halo/core/kernels/graph_rows-inl.h"
+#include "halo/core/kernels/graph_scores-inl.h"
 
 #ifndef HALO_CORE_KERNELS_GRAPH_ATTENTION_ONCE
 #define HALO_CORE_KERNELS_GRAPH_ATTENTION_ONCE

@@ -9,7 +9,9 @@
 #include <cassert>
 #include <cstring>
 
+#include "halo/core/kernels/graph_mix-inl.h"
 #include "halo/core/kernels/graph_rows-inl.h"
+#include "halo/core/kernels/graph_scores-inl.h"
 
 #ifndef HALO_CORE_KERNELS_GRAPH_ATTENTION_BACKWARD_ONCE
 #define HALO_CORE_KERNELS_GRAPH_ATTENTION_BACKWARD_ONCE
