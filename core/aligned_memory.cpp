@@ -3,13 +3,18 @@
 #include <sys/mman.h>
 
 #include <cstdint>
-#include <limits>
 
 namespace halo {
+namespace {
+
+// No 64-bit process has more address space. Sanitised allocators abort on such sizes.
+constexpr std::size_t kMostAddressable = std::size_t{1} << 47U;
+
+}  // namespace
 
 void* allocate_aligned(std::size_t bytes) noexcept {
   constexpr std::size_t kLine = 64, kPage = 4096, kWorthHugePages = std::size_t{1} << 22U;
-  if (bytes > std::numeric_limits<std::ptrdiff_t>::max() - kLine) return nullptr;
+  if (bytes > kMostAddressable) return nullptr;
   const std::size_t rounded = bytes == 0 ? kLine : (bytes + kLine - 1) / kLine * kLine;
   void* memory = std::aligned_alloc(kLine, rounded);
   if (memory != nullptr && rounded >= kWorthHugePages) {
