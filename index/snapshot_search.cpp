@@ -2,59 +2,23 @@
 
 #include <algorithm>
 #include <bit>
-#include <cassert>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "halo/core/error.h"
+#include "halo/index/detail/filtered_walk.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
-#include "halo/index/detail/row_scorer.h"
+#include "halo/index/detail/query_walk.h"
 #include "halo/index/detail/scan.h"
 
 namespace halo {
-namespace {
-
-using detail::RowScorer;
-
-// hnswlib's greedy walk through the layers above 0.
-Node descend(const GraphSnapshot& snapshot, const RowScorer& score, std::vector<float>& distances) {
-  Node current = snapshot.entry_point();
-  if (snapshot.num_layers() == 1) return current;
-  float nearest = score.one(current);
-  for (std::size_t layer = snapshot.num_layers() - 1; layer > 0; --layer) {
-    for (bool changed = true; changed;) {
-      changed = false;
-      const auto links = snapshot.neighbours(current, layer);
-      if (distances.size() < links.size()) distances.resize(links.size());
-      score(links.data(), links.size(), distances.data());
-      for (std::size_t i = 0; i < links.size(); ++i) {
-        if (distances[i] < nearest) {
-          nearest = distances[i];
-          current = links[i];
-          changed = true;
-        }
-      }
-    }
-  }
-  return current;
-}
-
-// Walking to `ef` allowed nodes costs about ef n / allowed expansions, several distances each; a
-// scan costs `allowed` distances and misses nothing.
-bool scan_is_cheaper(std::size_t allowed, std::size_t ef, std::size_t n) {
-  constexpr double kDistancesAnExpansion = 4;
-  return static_cast<double>(allowed) * static_cast<double>(allowed) <=
-         kDistancesAnExpansion * static_cast<double>(ef) * static_cast<double>(n);
-}
-
-}  // namespace
 
 struct SearchScratch::Impl {
   detail::WalkScratch walk;
-  AlignedBuffer<float> query;
-  detail::QueryBuffer codes;
+  detail::BridgeScratch bridge;
+  detail::QueryMemory query;
   std::vector<Node> nodes;            // candidates to score exactly
   std::vector<Neighbour> neighbours;  // with their distances
 };
@@ -118,30 +82,20 @@ void validate_query(const GraphSnapshot& snapshot, std::span<const float> query)
 
 namespace {
 
-// The query as the vectors are stored, padded.
-const float* prepare_query(const GraphSnapshot& snapshot, std::span<const float> query,
-                           AlignedBuffer<float>& buffer) {
-  const std::size_t width = snapshot.vectors().stride;
-  float* prepared = buffer.resize(width);
-  detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared);
-  std::fill(prepared + query.size(), prepared + width, 0.0F);
-  return prepared;
-}
-
-std::size_t rescore_count(const GraphSnapshot& snapshot, const SearchOptions& options) {
-  if (options.rescore != 0) return std::max(options.rescore, options.k);
-  return snapshot.codes().lossless() ? options.k : 2 * options.k + 16;
-}
-
-// The pool's first `count` candidates into scratch.neighbours; where the walk was on codes, with
-// the distances that `exact` gives and in their order.
-void collect(const detail::CandidatePool& pool, const RowScorer* exact, std::size_t count,
+// The pool's first `count` allowed candidates into scratch.neighbours; where the walk was on codes,
+// with the distances that `exact` gives and in their order.
+void collect(const Filter& filter, const detail::RowScorer* exact, std::size_t count,
              SearchScratch::Impl& scratch) {
-  count = std::min(count, pool.size());
+  const detail::CandidatePool& pool = scratch.walk.pool;
   auto& neighbours = scratch.neighbours;
-  neighbours.resize(count);
-  for (std::size_t i = 0; i < count; ++i) neighbours[i] = {pool.distance(i), pool.node(i)};
+  neighbours.clear();
+  for (std::size_t i = 0; i < pool.size() && neighbours.size() < count; ++i) {
+    if (filter.empty() || filter.allows(pool.node(i))) {
+      neighbours.push_back({pool.distance(i), pool.node(i)});
+    }
+  }
   if (exact == nullptr) return;
+  count = neighbours.size();
   scratch.nodes.resize(count);
   auto& distances = scratch.walk.distances;
   if (distances.size() < count) distances.resize(count);
@@ -149,6 +103,45 @@ void collect(const detail::CandidatePool& pool, const RowScorer* exact, std::siz
   (*exact)(scratch.nodes.data(), count, distances.data());
   for (std::size_t i = 0; i < count; ++i) neighbours[i].distance = distances[i];
   std::sort(neighbours.begin(), neighbours.end(), detail::nearer);
+}
+
+// Leaves candidates in scratch.walk.pool, perhaps some that are not allowed among them. `keep`: how
+// many a scan must keep.
+void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score, std::size_t ef,
+                  std::size_t keep, const Filter& filter, SearchScratch::Impl& scratch) {
+  const std::size_t n = snapshot.size();
+  detail::WalkScratch& walk = scratch.walk;
+  const detail::CsrRows rows = detail::layer0_rows(snapshot.parts().layers[0]);
+  if (filter.empty()) {
+    detail::walk_layer(score, n, detail::descend(snapshot, score, walk.distances), ef, rows, walk);
+    return;
+  }
+  const double share = detail::allowed_share(filter, n);
+  const auto plan = detail::plan_filter(filter, share, n, snapshot.average_degree(0), ef);
+  if (plan == detail::FilterPlan::kScan) {
+    walk.pool.reset(std::min(n, keep));
+    detail::scan_allowed(score, n, filter, walk, scratch.nodes);
+    return;
+  }
+  const Node start = detail::descend(snapshot, score, walk.distances);
+  const auto allows = [&](Node node) { return filter.allows(node); };
+  if (plan == detail::FilterPlan::kWiden) {
+    const auto wider = static_cast<std::size_t>(static_cast<double>(ef) / share);
+    detail::walk_layer(score, n, start, std::clamp(wider, ef, n), rows, walk);
+  } else {
+    scratch.bridge.bridged.start(n);
+    const detail::BridgedRows<decltype(allows)> bridged{rows, allows, 2 * snapshot.M(),
+                                                        scratch.bridge};
+    detail::walk_layer(score, n, start, ef, bridged, walk);
+  }
+  // What is allowed may lie far from the query, or in parts that no bridge joins.
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < walk.pool.size() && found < keep; ++i) {
+    found += allows(walk.pool.node(i)) ? 1 : 0;
+  }
+  if (found < std::min(keep, ef)) {
+    detail::walk_layer_filtered(score, n, start, ef, rows, allows, walk);
+  }
 }
 
 }  // namespace
@@ -159,33 +152,18 @@ std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
   SearchScratch::Impl& impl = scratch.impl();
-  detail::WalkScratch& walk = impl.walk;
-  const float* prepared = prepare_query(snapshot, query, impl.query);
-  const RowScorer exact = detail::f32_scorer(snapshot.metric(), snapshot.vectors(), prepared);
-  const bool coded = snapshot.codes().kind() != CodeKind::kF32 && !options.exact_walk;
-  const RowScorer score = coded ? detail::code_scorer(snapshot.metric(), snapshot.codes(),
-                                                      snapshot.dim(), prepared, impl.codes)
-                                : exact;
-
+  const detail::PreparedQuery prepared =
+      detail::prepare_query(snapshot, query, options.exact_walk, impl.query);
   const std::size_t n = snapshot.size(), ef = std::min(n, std::max(options.ef, options.k));
   const Filter& filter = options.filter;
-  const std::optional<std::size_t> allowed = filter.count();
-  if (allowed && scan_is_cheaper(*allowed, ef, n)) {
-    return detail::scan_nearest(snapshot, prepared, options, impl.neighbours, out);
-  }
-  const Node start = descend(snapshot, score, walk.distances);
-  const detail::CsrRows rows = detail::layer0_rows(snapshot.parts().layers[0]);
-  if (filter.empty()) {
-    detail::walk_layer(score, n, start, ef, rows, walk);
-  } else {
-    detail::walk_layer_filtered(
-        score, n, start, ef, rows, [&](Node node) { return filter.allows(node); }, walk);
-  }
-  if (walk.pool.size() < options.k && walk.visited.count() < n) {
+  const std::size_t keep =
+      prepared.coded ? detail::rescore_count(snapshot, options.k, options.rescore) : options.k;
+  find_allowed(snapshot, prepared.walk, ef, keep, filter, impl);
+  collect(filter, prepared.coded ? &prepared.exact : nullptr, keep, impl);
+  if (impl.neighbours.size() < options.k && impl.neighbours.size() < filter.count().value_or(n)) {
     // The walk ended in a part of the graph that has no way out: look at everything.
-    return detail::scan_nearest(snapshot, prepared, options, impl.neighbours, out);
+    return detail::scan_nearest(snapshot, prepared.vector, options, impl.neighbours, out);
   }
-  collect(walk.pool, coded ? &exact : nullptr, rescore_count(snapshot, options), impl);
   return detail::copy_results(impl.neighbours, options.k, out);
 }
 

@@ -28,8 +28,9 @@ struct Neighbour {
   bool operator==(const Neighbour&) const = default;
 };
 
-/// Which nodes a search may return. Empty allows all of them. Filtered nodes are still walked
-/// through.
+/// Which nodes a search may return. Empty allows all of them. A search estimates what each way to
+/// an answer costs: to look at every allowed node, to walk on allowed nodes and over the others
+/// between them, or to walk on all with more candidates.
 class Filter {
  public:
   Filter() = default;
@@ -49,6 +50,8 @@ class Filter {
   /// How many nodes a bitset allows (bits past the last node are counted too); nothing for a
   /// predicate or an empty filter.
   std::optional<std::size_t> count() const { return bits_ ? std::optional(count_) : std::nullopt; }
+  /// The bitset; null for a predicate or an empty filter.
+  const std::vector<std::uint64_t>* bits() const { return bits_.get(); }
   /// Throws kInvalidArgument where a bitset is too short for `size` nodes.
   void validate(std::size_t size) const;
 
@@ -98,7 +101,8 @@ void validate_query(const GraphSnapshot& snapshot, std::span<const float> query)
 /// The nearest nodes found, nearest first (equal distances: lower node first), into out[0 .. k).
 /// Returns how many were found: k, unless a filter allows fewer. `query` has dim() floats. Throws
 /// as validate() and validate_query(), and kInvalidArgument where `out` is shorter than k. O(ef
-/// log(n) M dim) on average; a filter that allows few nodes is answered by scanning them, exactly.
+/// log(n) M dim) on average; a filter that
+/// allows few nodes is answered by looking at all of those.
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
                    const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out);
 

@@ -1,7 +1,6 @@
 #include "halo/index/vector_index.h"
 
 #include <algorithm>
-#include <cmath>
 #include <new>
 #include <numeric>
 #include <string>
@@ -10,9 +9,9 @@
 #include <vector>
 
 #include "halo/core/error.h"
-#include "halo/core/random.h"
 #include "halo/index/detail/choose_codes.h"
 #include "halo/index/detail/hnsw_builder.h"
+#include "halo/index/detail/levels.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/reachability.h"
 #include "halo/index/node_order.h"
@@ -21,14 +20,6 @@ namespace halo {
 namespace {
 
 constexpr std::size_t kMaxDim = 65536;
-constexpr std::uint8_t kMaxLevel = 63;
-
-// Geometric with mean 1 / ln M, a function of seed and row alone: the same at any thread count.
-std::uint8_t level_of(std::uint64_t seed, std::size_t row, std::size_t M) {
-  Random random(seed, row);
-  const double level = -std::log(1.0 - random.uniform()) / std::log(static_cast<double>(M));
-  return static_cast<std::uint8_t>(std::min<double>(level, kMaxLevel));
-}
 
 // Copies the links of one layer, with rows as nodes.
 LayerLinks copy_layer(const detail::HnswBuilder& builder, std::size_t layer,
@@ -158,6 +149,24 @@ VectorIndex::VectorIndex(std::size_t dim, const BuildOptions& options) {
   impl_ = std::make_unique<Impl>(dim, options);
 }
 
+VectorIndex VectorIndex::resume(const GraphSnapshot& snapshot, const Executor& executor,
+                                bool deterministic) try {
+  BuildOptions options;
+  options.metric = snapshot.metric();
+  options.M = snapshot.M();
+  options.ef_construction = snapshot.ef_construction();
+  options.seed = snapshot.seed();
+  options.deterministic = deterministic;
+  options.codes = snapshot.codes().kind();
+  VectorIndex index(snapshot.dim(), options);
+  index.impl_->register_ids({snapshot.ids().begin(), snapshot.ids().end()});
+  index.impl_->builder->restore(snapshot, executor);
+  return index;
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::kOutOfMemory,
+              "no memory to go on with " + std::to_string(snapshot.size()) + " vectors");
+}
+
 VectorIndex::~VectorIndex() = default;
 VectorIndex::VectorIndex(VectorIndex&&) noexcept = default;
 VectorIndex& VectorIndex::operator=(VectorIndex&&) noexcept = default;
@@ -197,7 +206,7 @@ void VectorIndex::add(const MatrixView& vectors, std::span<const Id> ids, const 
   }
   std::vector<std::uint8_t> levels(n);
   for (std::size_t i = 0; i < n; ++i) {
-    levels[i] = level_of(impl_->options.seed, before + i, impl_->options.M);
+    levels[i] = detail::level_of(impl_->options.seed, before + i, impl_->options.M);
   }
   impl_->register_ids(added);
   try {

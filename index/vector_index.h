@@ -47,6 +47,11 @@ class VectorIndex {
  public:
   /// An empty index of vectors of `dim` floats, 1 to 65,536.
   VectorIndex(std::size_t dim, const BuildOptions& options);
+  /// Goes on where a snapshot is, also one that came from a file, with its metric, M,
+  /// ef_construction, seed and codes: add() links to what is there. Throws kOutOfMemory. O(vectors
+  /// + links).
+  static VectorIndex resume(const GraphSnapshot& snapshot, const Executor& executor,
+                            bool deterministic = false);
   ~VectorIndex();
   VectorIndex(VectorIndex&&) noexcept;
   VectorIndex& operator=(VectorIndex&&) noexcept;

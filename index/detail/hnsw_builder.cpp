@@ -218,6 +218,21 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     }
   }
 
+  // Fills an empty list with what fits of `links`, the nearest.
+  void fill(Row row, int layer, std::span<const Row> links) {
+    const std::size_t limit = layer == 0 ? maxM0_ : maxM_;
+    std::vector<Row> nearest(links.begin(), links.end());
+    if (nearest.size() > limit) {
+      const auto from = [&](Row other) { return rows_.distance(data(row), data(other)); };
+      std::sort(nearest.begin(), nearest.end(),
+                [&](Row a, Row b) { return std::pair(from(a), a) < std::pair(from(b), b); });
+      nearest.resize(limit);
+    }
+    Links* list = get_linklist_at_level(row, layer);
+    std::copy(nearest.begin(), nearest.end(), list + 1);
+    setListCount(list, static_cast<unsigned short>(nearest.size()));
+  }
+
   void restore(const Journal& journal) {
     for (const auto& entry : journal.entries) {
       Links* list = get_linklist_at_level(entry.row, entry.layer);
@@ -324,6 +339,7 @@ struct HnswBuilder::Impl {
   void reserve(std::size_t rows);
   float* vector(std::size_t row) const;
   void store(const MatrixView& vectors, std::size_t first_row, const Executor& executor);
+  void copy(const GraphSnapshot& snapshot, const Executor& executor);
   void encode(std::size_t begin, std::size_t end, const Executor& executor);
   CodeKind kind() const { return rows().kind; }
   const StoredRows& rows() const { return const_cast<Space&>(space).rows(); }
@@ -372,6 +388,30 @@ void HnswBuilder::Impl::store(const MatrixView& source, std::size_t first_row,
       float* out = vector(first_row + i);
       std::fill(out + dim, out + stride(), 0.0F);
       store_row(metric, source.row(i), dim, "vector", i, out);
+    }
+  });
+}
+
+// The vectors and links of prepared rows.
+void HnswBuilder::Impl::copy(const GraphSnapshot& snapshot, const Executor& executor) {
+  executor.parallel_for(snapshot.size(), 1024, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      graph.clear(static_cast<Row>(row));
+      std::copy_n(snapshot.vectors().row(row), stride(), vector(row));
+    }
+  });
+  if (kind() == CodeKind::kInt8) {
+    quantiser = snapshot.codes().kind() == kind() ? snapshot.codes().quantiser()
+                                                  : Int8Quantiser::fit(metric, snapshot.vectors());
+  }
+  encode(0, snapshot.size(), executor);
+  // Lists are cut to their nearest by distances between stored rows.
+  executor.parallel_for(snapshot.size(), 1024, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Row row = static_cast<Row>(i);
+      for (std::size_t layer = 0; layer <= snapshot.levels()[i]; ++layer) {
+        graph.fill(row, static_cast<int>(layer), snapshot.neighbours(row, layer));
+      }
     }
   });
 }
@@ -452,6 +492,26 @@ void HnswBuilder::insert(const MatrixView& vectors, std::span<const std::uint8_t
   } catch (const std::runtime_error& error) {
     throw Error(ErrorCode::kInternal, std::string("hnswlib: ") + error.what());
   }
+}
+
+void HnswBuilder::restore(const GraphSnapshot& snapshot, const Executor& executor) {
+  Graph& graph = impl_->graph;
+  const std::size_t n = snapshot.size();
+  std::size_t prepared = 0;
+  try {
+    impl_->reserve(n);
+    for (; prepared < n; ++prepared) {
+      graph.prepare(static_cast<Row>(prepared), snapshot.levels()[prepared]);
+    }
+    impl_->copy(snapshot, executor);
+  } catch (const std::bad_alloc&) {
+    for (std::size_t i = 0; i < prepared; ++i) graph.discard(static_cast<Row>(i));
+    throw Error(ErrorCode::kOutOfMemory,
+                "no memory to go on with " + std::to_string(n) + " vectors");
+  }
+  graph.enterpoint_node_ = snapshot.entry_point();
+  graph.maxlevel_ = static_cast<int>(snapshot.num_layers()) - 1;
+  graph.cur_element_count = n;
 }
 
 std::size_t HnswBuilder::size() const { return impl_->graph.cur_element_count; }

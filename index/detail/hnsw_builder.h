@@ -17,6 +17,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
+#include "halo/index/graph_snapshot.h"
 #include "halo/index/metric.h"
 #include "halo/index/vector_codes.h"
 
@@ -38,6 +39,11 @@ class HnswBuilder {
   /// then byte for byte what it was.
   void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool sequential,
               const Executor& executor, const Job& job);
+
+  /// Goes on where a snapshot is: row i is its node i. For an empty builder of the snapshot's
+  /// metric, dimension and M. A list that a repair made longer than hnswlib's limit keeps its
+  /// nearest. Throws kOutOfMemory; the builder is then empty. O(vectors + links).
+  void restore(const GraphSnapshot& snapshot, const Executor& executor);
 
   std::size_t size() const;
   /// The stored vector: normalised under kCosine, zero-padded to padded_width(dim) floats.

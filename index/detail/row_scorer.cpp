@@ -104,15 +104,8 @@ RowScorer f32_scorer(Metric metric, const MatrixView& vectors, const float* quer
 
 RowScorer code_scorer(Metric metric, const VectorCodes& codes, std::size_t dim, const float* query,
                       QueryBuffer& buffer) {
-  RowScorer scorer = scorer_of(metric, codes.kind(), dim, codes.data(), codes.stride());
-  scorer.query = query;
-  if (codes.kind() == CodeKind::kInt8) {
-    std::int16_t* values = buffer.resize(scorer.rows.width);
-    std::fill(values + dim, values + scorer.rows.width, std::int16_t{0});
-    quantise_query(metric, codes.quantiser(), dim, query, values, scorer);
-    scorer.query = values;
-  }
-  return scorer;
+  return StoredRows(metric, codes.kind(), dim)
+      .query_scorer(codes.data(), codes.stride(), codes.quantiser(), query, buffer);
 }
 
 StoredRows::StoredRows(Metric m, CodeKind k, std::size_t d)
@@ -129,6 +122,20 @@ void StoredRows::set_scale(float scale) {
   const bool l2 = metric == Metric::kL2;
   factor = (l2 ? 1.0F : -1.0F) * scale * scale;
   bias = l2 ? 0.0F : 1.0F;
+}
+
+RowScorer StoredRows::query_scorer(const std::byte* base, std::size_t stride,
+                                   const Int8Quantiser& quantiser, const float* query,
+                                   QueryBuffer& buffer) const {
+  RowScorer scorer = scorer_of(metric, kind, dim, base, stride);
+  scorer.query = query;
+  if (kind == CodeKind::kInt8) {
+    std::int16_t* values = buffer.resize(scorer.rows.width);
+    std::fill(values + dim, values + scorer.rows.width, std::int16_t{0});
+    quantise_query(metric, quantiser, dim, query, values, scorer);
+    scorer.query = values;
+  }
+  return scorer;
 }
 
 RowScorer StoredRows::scorer(const std::byte* base, std::size_t stride, const std::byte* row,

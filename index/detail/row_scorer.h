@@ -60,6 +60,9 @@ struct StoredRows {
   };
   RowScorer scorer(const std::byte* base, std::size_t stride, const std::byte* row,
                    Buffers& buffers) const;
+  /// Scores such rows against a query, as code_scorer() does (as f32_scorer() for kF32).
+  RowScorer query_scorer(const std::byte* base, std::size_t stride, const Int8Quantiser& quantiser,
+                         const float* query, QueryBuffer& buffer) const;
   /// How long one unit of int8 codes is.
   void set_scale(float scale);
 

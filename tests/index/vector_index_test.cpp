@@ -8,6 +8,7 @@
 #include <map>
 #include <new>
 #include <numeric>
+#include <set>
 
 #include "halo/index/exact_search.h"
 #include "halo/index/recall.h"
@@ -300,6 +301,92 @@ TEST(VectorIndexOptions, TheExtremesOfMBuild) {
     EXPECT_EQ(snapshot->unreachable_count(), 0U);
     EXPECT_EQ(snapshot->size(), 400U);
   }
+}
+
+TEST(VectorIndex, ResumesFromASnapshot) {
+  const Matrix data = test::clustered_matrix(1200, 12, 9, 0.6F, 21);
+  const Matrix queries = test::clustered_matrix(100, 12, 9, 0.6F, 22);
+  const Executor executor(2);
+  for (const Metric metric : test::kMetrics) {
+    const auto first = test::snapshot_of(data.view().sub_rows(0, 800), metric);
+    VectorIndex index = VectorIndex::resume(*first, executor, true);
+    EXPECT_EQ(index.size(), 800U);
+    EXPECT_EQ(index.options().metric, metric);
+    EXPECT_EQ(index.options().M, 8U);
+    EXPECT_EQ(index.options().ef_construction, 60U);
+    EXPECT_TRUE(index.contains(799));
+    // Nothing is lost: the same nodes with the same links under other numbers.
+    const auto again = index.seal(executor);
+    ASSERT_EQ(again->size(), 800U);
+    for (Node node = 0; node < 800; ++node) {
+      const Node now = again->find(first->id(node)).value();
+      std::set<Id> before, after;
+      for (const Node next : first->neighbours(node, 0)) before.insert(first->id(next));
+      for (const Node next : again->neighbours(now, 0)) after.insert(again->id(next));
+      // A repair's link beyond hnswlib's limit may go; the new seal repairs again.
+      if (before.size() <= 16 && after.size() <= 16) {
+        ASSERT_EQ(before, after);
+      }
+    }
+    index.add(data.view().sub_rows(800, 400), executor);
+    const auto grown = index.seal(executor);
+    EXPECT_EQ(grown->size(), 1200U);
+    EXPECT_EQ(grown->unreachable_count(), 0U);
+    const auto whole = test::snapshot_of(data, metric);
+    SearchOptions options;
+    options.ef = 30;
+    const auto recall = [&](const GraphSnapshot& snapshot) {
+      return recall_at(10, search_batch(snapshot, queries, options, executor),
+                       exact_search_batch(snapshot, queries, options, executor));
+    };
+    EXPECT_GT(recall(*grown), recall(*whole) - 0.02) << metric_name(metric);
+  }
+}
+
+TEST(VectorIndex, ResumeKeepsTheNearestOfAnOverlongList) {
+  const Matrix data = test::random_matrix(60, 4, 23);
+  BuildOptions options = test::build_options(Metric::kL2);
+  options.M = 2;
+  SnapshotParts parts = test::copy_parts(*test::snapshot_of(data, options));
+  LayerLinks& layer = parts.layers[0];
+  LayerLinks full;
+  full.nodes = layer.nodes;
+  full.row_offsets.assign(1, 0);
+  for (Node node = 0; node < 60; ++node) {
+    for (Node next = 0; next < 60; ++next) {
+      if (next != node) full.neighbours.push_back(next);
+    }
+    full.row_offsets.push_back(full.neighbours.size());
+  }
+  layer = full;
+  const auto snapshot = GraphSnapshot::create(std::move(parts));
+  const Executor executor(1);
+  const auto again = VectorIndex::resume(*snapshot, executor).seal(executor);
+  EXPECT_EQ(again->unreachable_count(), 0U);
+  for (Node node = 0; node < 60; ++node) {
+    EXPECT_LE(again->neighbours(node, 0).size(), 8U);  // 2 M, and what a repair adds
+    EXPECT_GE(again->neighbours(node, 0).size(), 4U);
+  }
+}
+
+TEST(VectorIndex, ResumeSurvivesEveryFailedAllocation) {
+  const auto snapshot = test::snapshot_of(test::random_matrix(100, 4, 24));
+  const Executor executor(1);
+  std::size_t failures = 0;
+  for (std::size_t after = 0;; ++after) {
+    const test::FailingAllocations allocations(after);
+    try {
+      const VectorIndex index = VectorIndex::resume(*snapshot, executor);
+      if (allocations.failed()) continue;
+      break;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+      ++failures;
+    } catch (const std::bad_alloc&) {
+      ++failures;
+    }
+  }
+  EXPECT_GT(failures, 5U);
 }
 
 }  // namespace

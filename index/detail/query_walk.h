@@ -1,0 +1,41 @@
+// What every walk for a query begins with: the query as the index stores vectors, scorers for it,
+// and the way down to layer 0.
+//
+// Thread-safety: one memory a thread. Private to the index room.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "halo/core/aligned_memory.h"
+#include "halo/index/detail/row_scorer.h"
+#include "halo/index/graph_snapshot.h"
+#include "halo/index/snapshot_search.h"
+
+namespace halo::detail {
+
+struct QueryMemory {
+  AlignedBuffer<float> vector;
+  QueryBuffer codes;
+};
+
+struct PreparedQuery {
+  const float* vector = nullptr;  ///< normalised, padded
+  RowScorer walk;                 ///< on the snapshot's codes, where it has any
+  RowScorer exact;                ///< on its float32 vectors
+  bool coded = false;             ///< the two differ
+};
+
+/// Points into `memory`, which must outlive it. Throws kNonFinite and kZeroVector; the query's
+/// dimension is checked already.
+PreparedQuery prepare_query(const GraphSnapshot& snapshot, std::span<const float> query,
+                            bool exact_walk, QueryMemory& memory);
+
+/// hnswlib's greedy walk through the layers above 0.
+Node descend(const GraphSnapshot& snapshot, const RowScorer& score, std::vector<float>& distances);
+
+/// How many candidates of a walk on codes get exact distances where `k` are wanted; 0 chooses.
+std::size_t rescore_count(const GraphSnapshot& snapshot, std::size_t k, std::size_t rescore);
+
+}  // namespace halo::detail

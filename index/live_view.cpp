@@ -1,0 +1,159 @@
+#include "halo/index/live_view.h"
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+
+#include "halo/core/error.h"
+#include "halo/index/detail/live_state.h"
+#include "halo/index/detail/metric_distance.h"
+#include "halo/index/exact_search.h"
+
+namespace halo {
+
+struct LiveScratch::Impl {
+  SearchScratch sealed;
+  detail::DeltaScratch delta;
+  Matrix query;  // as stored: normalised, padded
+  std::vector<Neighbour> nodes;
+  std::vector<LiveNeighbour> results;
+};
+
+LiveScratch::LiveScratch() : impl_(std::make_unique<Impl>()) {}
+LiveScratch::~LiveScratch() = default;
+LiveScratch::LiveScratch(LiveScratch&&) noexcept = default;
+LiveScratch& LiveScratch::operator=(LiveScratch&&) noexcept = default;
+
+void LiveSearchOptions::validate() const {
+  if (k == 0) throw Error(ErrorCode::kInvalidArgument, "k is 0, not at least 1");
+  if (ef == 0) throw Error(ErrorCode::kInvalidArgument, "ef is 0, not at least 1");
+}
+
+LiveView::LiveView(std::shared_ptr<const detail::LiveState> state) : state_(std::move(state)) {}
+
+std::size_t LiveView::size() const { return state_->size(); }
+std::size_t LiveView::dim() const { return state_->delta->options().dim; }
+Metric LiveView::metric() const { return state_->delta->options().metric; }
+
+bool LiveView::contains(Id id) const { return state_->find_sealed(id) || state_->find_delta(id); }
+
+std::optional<std::span<const float>> LiveView::vector(Id id) const {
+  if (const auto node = state_->find_sealed(id)) return state_->sealed->vector(*node);
+  if (const auto row = state_->find_delta(id)) {
+    return std::span(state_->delta->vector(*row), dim());
+  }
+  return std::nullopt;
+}
+
+void LiveView::search_sealed(std::span<const float> query, const LiveSearchOptions& options,
+                             LiveScratch::Impl& scratch, How how) const {
+  const std::size_t k = std::min(options.k, state_->sealed_count());
+  if (k == 0) return;
+  const GraphSnapshot& sealed = *state_->sealed;
+  SearchOptions search_options{k, options.ef, state_->sealed_filter};
+  if (options.filter) {
+    search_options.filter = Filter::of_predicate(
+        [&](Node node) { return state_->sealed_lives(node) && options.filter(sealed.id(node)); });
+  }
+  scratch.nodes.resize(k);
+  const std::size_t found =
+      how == How::kWalk ? halo::search(sealed, query, search_options, scratch.sealed, scratch.nodes)
+                        : halo::exact_search(sealed, query, search_options, scratch.nodes);
+  for (std::size_t i = 0; i < found; ++i) {
+    scratch.results.push_back({scratch.nodes[i].distance, sealed.id(scratch.nodes[i].node)});
+  }
+}
+
+void LiveView::search_delta(const LiveSearchOptions& options, LiveScratch::Impl& scratch,
+                            How how) const {
+  const std::size_t k = std::min(options.k, state_->delta_count());
+  if (k == 0) return;
+  const detail::DeltaGraph& delta = *state_->delta;
+  const float* query = scratch.query.row(0);
+  detail::DeltaGraph::Allows allows;
+  if (options.filter) {
+    allows = [&](Node row) { return state_->delta_lives(row) && options.filter(delta.id(row)); };
+  } else if (state_->delta_removed) {
+    allows = [&](Node row) { return state_->delta_lives(row); };
+  }
+  const auto& nearest = scratch.delta.nearest;
+  if (how == How::kWalk) {
+    delta.search(state_->mark, query, k, std::max(k, options.ef), allows, scratch.delta);
+  }
+  // Asked for, or the walk ended in a part of the graph that has no way out: look at everything.
+  if (how == How::kScan || nearest.size() < k) {
+    delta.scan(state_->mark, query, k, allows, scratch.delta);
+  }
+  for (const Neighbour& neighbour : nearest) {
+    scratch.results.push_back({neighbour.distance, delta.id(neighbour.node)});
+  }
+}
+
+std::size_t LiveView::answer(std::span<const float> query, const LiveSearchOptions& options,
+                             LiveScratch& scratch, std::span<LiveNeighbour> out, How how) const {
+  options.validate();
+  if (query.size() != dim()) {
+    throw Error(ErrorCode::kDimensionMismatch, "a query of " + std::to_string(query.size()) +
+                                                   " floats for an index of dimension " +
+                                                   std::to_string(dim()));
+  }
+  if (out.size() < options.k) {
+    throw Error(ErrorCode::kInvalidArgument, "room for " + std::to_string(out.size()) +
+                                                 " results where k is " +
+                                                 std::to_string(options.k));
+  }
+  LiveScratch::Impl& memory = scratch.impl();
+  if (memory.query.cols() != dim()) memory.query = Matrix::padded(1, dim());
+  detail::store_vector(metric(), query.data(), query.size(), "the query", memory.query.row(0));
+  auto& results = memory.results;
+  results.clear();
+  search_sealed(query, options, memory, how);
+  search_delta(options, memory, how);
+
+  const std::size_t found = std::min(options.k, results.size());
+  const auto nearer = [](const LiveNeighbour& a, const LiveNeighbour& b) {
+    return std::tie(a.distance, a.id) < std::tie(b.distance, b.id);
+  };
+  std::partial_sort(results.begin(), results.begin() + static_cast<std::ptrdiff_t>(found),
+                    results.end(), nearer);
+  std::copy_n(results.begin(), found, out.begin());
+  return found;
+}
+
+std::size_t LiveView::search(std::span<const float> query, const LiveSearchOptions& options,
+                             LiveScratch& scratch, std::span<LiveNeighbour> out) const {
+  return answer(query, options, scratch, out, How::kWalk);
+}
+
+std::size_t LiveView::exact_search(std::span<const float> query, const LiveSearchOptions& options,
+                                   LiveScratch& scratch, std::span<LiveNeighbour> out) const {
+  return answer(query, options, scratch, out, How::kScan);
+}
+
+LiveResults LiveView::search_batch(const MatrixView& queries, const LiveSearchOptions& options,
+                                   const Executor& executor, const Job& job) const {
+  options.validate();
+  if (queries.stride < queries.cols) {
+    throw Error(ErrorCode::kInvalidArgument, "the stride of queries is less than their dimension");
+  }
+  LiveResults results;
+  results.k = std::min(options.k, std::max<std::size_t>(size(), 1));
+  results.neighbours.assign(queries.rows * results.k, LiveNeighbour{});
+  results.found.assign(queries.rows, 0);
+  std::vector<LiveScratch> scratch(executor.threads());
+  LiveSearchOptions each = options;
+  each.k = results.k;
+  const Stage stage(job, "search", queries.rows);
+  executor.parallel_for_workers(
+      queries.rows, 8, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        job.check();
+        for (std::size_t q = begin; q < end; ++q) {
+          results.found[q] = search(queries.row_span(q), each, scratch[worker],
+                                    std::span(results.neighbours).subspan(q * each.k, each.k));
+        }
+        job.advance(end - begin);
+      });
+  return results;
+}
+
+}  // namespace halo
