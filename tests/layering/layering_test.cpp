@@ -41,6 +41,7 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"index/detail/choose_codes.cpp", "tests/index/coded_search_test.cpp"},
       {"index/detail/idle_thread.cpp", "tests/index/live_index_test.cpp"},
       {"index/detail/live_seal.cpp", "tests/index/live_index_test.cpp"},
+      {"gnn/train/whitening.cpp", "tests/gnn/train/train_metric_test.cpp"},
       {"index/detail/metric_distance.cpp", "tests/index/exact_search_test.cpp"},
       {"index/detail/query_walk.cpp", "tests/index/search_cursor_test.cpp"},
       {"index/detail/row_scorer.cpp", "tests/index/coded_search_test.cpp"},

@@ -1,0 +1,303 @@
+#include "halo/gnn/trained_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "halo/attention/row_adaptive_attention.h"
+#include "halo/core/error.h"
+#include "halo/core/kernels/distance.h"
+#include "halo/core/kernels/softmax.h"
+#include "halo/core/kernels/vector_ops.h"
+
+namespace halo::gnn {
+namespace {
+
+constexpr std::size_t kMostLayers = 8;
+constexpr std::size_t kMostWindow = 1024;
+constexpr std::size_t kZeroRank = 100;    // z is 0 at the 101st best score
+constexpr std::size_t kEntryClasses = 4;  // likeliest classes a walk begins at
+constexpr std::size_t kLabelWindow = 20;  // neighbours the query's class is read off
+constexpr float kLabelSharpness = 4.0F;   // of the attention to them
+constexpr float kCosineWeight = 0.5F;
+constexpr float kCentroidShare = 0.35F;     // of the query's class that its centroids decide
+constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
+constexpr float kLargestLabelWeight = 1000.0F;
+constexpr float kSmallestSpan = 1e-9F;
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw Error(ErrorCode::kCorrupt, "trained model: " + what);
+}
+
+void require_finite(const MatrixView& matrix, const std::string& what) {
+  for (std::size_t i = 0; i < matrix.rows; ++i) {
+    require(kernels::all_finite(matrix.row(i), matrix.cols), what + " is not finite");
+  }
+}
+
+void check_states(const TrainedParts& parts) {
+  require(parts.states.size() >= 2 && parts.states.size() <= kMostLayers + 1,
+          "1 to 8 layers are needed");
+  constexpr Bf16 kExponent = 0x7f80;  // all ones: infinity or NaN
+  for (const HalfMatrix& state : parts.states) {
+    require(state.rows() == parts.size && state.cols() == parts.projection.out_dim(),
+            "a state of another shape");
+    const auto values = state.values();
+    require(std::none_of(values.begin(), values.end(),
+                         [](Bf16 x) { return (x & kExponent) == kExponent; }),
+            "a state is not finite");
+  }
+}
+
+void check_classes(const TrainedParts& parts) {
+  const std::size_t classes = parts.centroids.rows();
+  require(classes == 0 || parts.centroids.cols() == parts.projection.out_dim(),
+          "centroids of another dimension");
+  require_finite(parts.centroids, "a centroid");
+  require(parts.entries.size() == classes, "one entry a class is needed");
+  require(std::all_of(parts.entries.begin(), parts.entries.end(),
+                      [&](auto node) { return node < parts.size; }),
+          "an entry outside the index");
+  const std::size_t kept = classes == 0 ? 0 : parts.size * kClassesKept;
+  require(parts.posteriors.classes.size() == kept && parts.posteriors.roots.size() == kept,
+          "posteriors of another size");
+  for (std::size_t k = 0; k < kept; ++k) {
+    const float root = parts.posteriors.roots[k];
+    require(parts.posteriors.classes[k] < classes || parts.posteriors.classes[k] == kNoClass,
+            "a posterior of an unknown class");
+    require(root >= 0 && root <= 1.0001F, "a probability outside 0 to 1");
+  }
+}
+
+void check_use(float label_weight, float plain_share) {
+  require(label_weight >= 0 && label_weight <= kLargestLabelWeight, "label weight out of range");
+  require(plain_share >= 0 && plain_share <= 1, "plain share outside 0 to 1");
+}
+
+// The scores' z, in place.
+void to_z(std::span<float> scores, std::vector<float>& sorted) {
+  sorted.assign(scores.begin(), scores.end());
+  const auto rank = static_cast<std::ptrdiff_t>(std::min(kZeroRank, sorted.size() - 1));
+  std::nth_element(sorted.begin(), sorted.begin() + rank, sorted.end(), std::greater<>());
+  const float zero = sorted[static_cast<std::size_t>(rank)];
+  const float span = *std::max_element(sorted.begin(), sorted.begin() + rank + 1) - zero;
+  const float scale = span > kSmallestSpan ? 1.0F / span : 0.0F;
+  for (float& s : scores) s = (s - zero) * scale;
+}
+
+}  // namespace
+
+std::shared_ptr<const TrainedModel> TrainedModel::create(TrainedParts parts) {
+  require(parts.size > 0 && parts.dim > 0, "no vectors");
+  require(parts.projection.in_dim() == parts.dim, "projection of another dimension");
+  require(kernels::all_finite(parts.projection.mean().data(), parts.dim), "mean is not finite");
+  require_finite(parts.projection.basis(), "basis");
+  require(parts.scale > 0 && std::isfinite(parts.scale), "scale must be above 0");
+  require(parts.window >= 1 && parts.window <= kMostWindow, "window must be 1 to 1024");
+  require(parts.layer.sharpness >= 0 && std::isfinite(parts.layer.sharpness) &&
+              parts.layer.neighbour_share >= 0 && parts.layer.neighbour_share <= 1 &&
+              parts.layer.global_gate == 0.0F,
+          "a layer option is out of range");
+  require(parts.windows.size() == parts.size * parts.window, "windows of another size");
+  require(std::all_of(parts.windows.begin(), parts.windows.end(),
+                      [&](auto node) { return node < parts.size || node == kNoNode; }),
+          "a window leads outside the index");
+  check_states(parts);
+  check_classes(parts);
+  check_use(parts.label_weight, parts.plain_share);
+  const Use use{parts.label_weight, parts.plain_share};
+  return std::shared_ptr<const TrainedModel>(
+      new TrainedModel(std::make_shared<const TrainedParts>(std::move(parts)), use));
+}
+
+std::shared_ptr<const TrainedModel> TrainedModel::with_label_use(float label_weight,
+                                                                 float plain_share) const {
+  check_use(label_weight, plain_share);
+  return std::shared_ptr<const TrainedModel>(new TrainedModel(parts_, {label_weight, plain_share}));
+}
+
+std::size_t TrainedModel::memory_bytes() const {
+  std::size_t bytes = parts_->windows.size() * sizeof(std::uint32_t) +
+                      parts_->posteriors.classes.size() * (sizeof(std::uint32_t) + sizeof(float)) +
+                      parts_->projection.basis().rows * parts_->dim * sizeof(float) +
+                      parts_->centroids.rows() * parts_->centroids.stride() * sizeof(float);
+  for (const HalfMatrix& state : parts_->states) bytes += state.bytes();
+  return bytes;
+}
+
+void TrainedModel::refine(std::span<const float> query, std::span<const std::uint32_t> candidates,
+                          std::span<const float> distances, std::size_t limit,
+                          const std::function<bool(std::uint32_t)>& allows,
+                          Scratch& scratch) const {
+  scratch.nodes.clear();
+  scratch.scores.clear();
+  if (candidates.empty() || limit == 0) return;
+  const std::size_t out_dim = parts_->projection.out_dim();
+  scratch.query.assign(query.begin(), query.end());
+  if (parts_->unit_input) kernels::normalise(scratch.query.data(), query.size());
+  scratch.message.resize(std::max(query.size(), out_dim));
+  scratch.state.resize(out_dim);
+  parts_->projection.apply(scratch.query.data(), scratch.state.data(), scratch.message.data());
+  scratch.likeliest.clear();
+  if (uses_classes()) likeliest_classes(scratch);
+  walk(candidates, limit, allows, scratch);
+  for (const auto& found : scratch.allowed) scratch.nodes.push_back(found.node);
+  if (uses_classes()) read_classes(candidates, distances, scratch);
+  attend(scratch);
+  score(scratch);
+}
+
+void TrainedModel::likeliest_classes(Scratch& scratch) const {
+  const std::size_t classes = parts_->centroids.rows();
+  scratch.classes.resize(classes);
+  for (std::size_t c = 0; c < classes; ++c) {
+    scratch.classes[c] =
+        kernels::dot(scratch.state.data(), parts_->centroids.row(c), parts_->centroids.cols());
+  }
+  const auto& values = scratch.classes;
+  auto& likeliest = scratch.likeliest;
+  likeliest.resize(classes);
+  for (std::size_t c = 0; c < classes; ++c) likeliest[c] = static_cast<std::uint32_t>(c);
+  const std::size_t kept = std::min(kEntryClasses, classes);
+  std::partial_sort(likeliest.begin(), likeliest.begin() + static_cast<std::ptrdiff_t>(kept),
+                    likeliest.end(), [&](std::uint32_t a, std::uint32_t b) {
+                      return values[a] != values[b] ? values[a] > values[b] : a < b;
+                    });
+  likeliest.resize(kept);
+  const float sharpness = kCentroidSharpness * parts_->scale;
+  for (float& value : scratch.classes) value *= sharpness;
+  kernels::softmax_lse(scratch.classes.data(), classes);
+}
+
+void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t limit,
+                        const std::function<bool(std::uint32_t)>& allows, Scratch& scratch) const {
+  using Found = Scratch::Found;
+  const HalfMatrix& states = parts_->states.front();
+  // Heaps: the frontier's nearest on top, the kept ones' farthest. Equal cosines: lower node first.
+  const auto nearer = [](const Found& a, const Found& b) {
+    return a.cosine != b.cosine ? a.cosine > b.cosine : a.node < b.node;
+  };
+  const auto farther = [&](const Found& a, const Found& b) { return nearer(b, a); };
+  const auto keep = [&](std::vector<Found>& heap, const Found& found) {
+    if (heap.size() == limit) {
+      if (!nearer(found, heap.front())) return false;
+      std::pop_heap(heap.begin(), heap.end(), nearer);
+      heap.pop_back();
+    }
+    heap.push_back(found);
+    std::push_heap(heap.begin(), heap.end(), nearer);
+    return true;
+  };
+  if (scratch.seen.size() != parts_->size || ++scratch.walk == 0) {
+    scratch.seen.assign(parts_->size, 0);
+    scratch.walk = 1;
+  }
+  scratch.frontier.clear();
+  scratch.nearest.clear();
+  scratch.allowed.clear();
+  const auto visit = [&](std::uint32_t node, bool may_be_result) {
+    if (scratch.seen[node] == scratch.walk) return;
+    scratch.seen[node] = scratch.walk;
+    const Found found{kernels::dot(scratch.state.data(), states.row(node), states.cols()), node};
+    if (keep(scratch.nearest, found)) {
+      scratch.frontier.push_back(found);
+      std::push_heap(scratch.frontier.begin(), scratch.frontier.end(), farther);
+    }
+    if (may_be_result || !allows || allows(node)) keep(scratch.allowed, found);
+  };
+  for (const std::uint32_t node : candidates) visit(node, true);
+  for (const std::uint32_t label : scratch.likeliest) visit(parts_->entries[label], false);
+  while (!scratch.frontier.empty()) {
+    std::pop_heap(scratch.frontier.begin(), scratch.frontier.end(), farther);
+    const Found next = scratch.frontier.back();
+    scratch.frontier.pop_back();
+    if (scratch.nearest.size() == limit && nearer(scratch.nearest.front(), next)) break;
+    const std::uint32_t* window = parts_->windows.data() + next.node * parts_->window;
+    for (std::size_t e = 0; e < parts_->window && window[e] != kNoNode; ++e) {
+      visit(window[e], false);
+    }
+  }
+  std::sort(scratch.nearest.begin(), scratch.nearest.end(), nearer);
+  std::sort(scratch.allowed.begin(), scratch.allowed.end(), nearer);
+}
+
+void TrainedModel::attend(Scratch& scratch) const {
+  const std::size_t dim = parts_->projection.out_dim();
+  const std::size_t window = std::min(parts_->window, scratch.nearest.size());
+  if (scratch.window.rows() != window || scratch.window.cols() != dim) {
+    scratch.window = Matrix::padded(window, dim);
+  }
+  const ContentLayer layer(parts_->layer);
+  for (std::size_t t = 0; t + 1 < parts_->states.size(); ++t) {
+    for (std::size_t j = 0; j < window; ++j) {
+      const Bf16* stored = parts_->states[t].row(scratch.nearest[j].node);
+      std::transform(stored, stored + dim, scratch.window.row(j), bf16_to_float);
+    }
+    layer.forward_row(scratch.state, scratch.window, {}, std::span(scratch.message).first(dim));
+  }
+}
+
+// Into scratch.classes, which holds the centroids' opinion: the square roots of P(c | query).
+void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
+                                std::span<const float> distances, Scratch& scratch) const {
+  const ClassPosteriors& posteriors = parts_->posteriors;
+  for (float& value : scratch.classes) value *= kCentroidShare;
+  const auto read = [&](std::size_t count, float share, const auto& node_of, const auto& near) {
+    scratch.attention.resize(count);
+    for (std::size_t j = 0; j < count; ++j) scratch.attention[j] = near(j);
+    attention::row_adaptive_weights(scratch.attention, kLabelSharpness);
+    for (std::size_t j = 0; j < count; ++j) {
+      const std::size_t row = node_of(j) * kClassesKept;
+      for (std::size_t k = row; k < row + kClassesKept; ++k) {
+        if (posteriors.classes[k] == kNoClass) break;
+        scratch.classes[posteriors.classes[k]] +=
+            share * scratch.attention[j] * posteriors.roots[k] * posteriors.roots[k];
+      }
+    }
+  };
+  const float share = 1.0F - kCentroidShare;
+  read(
+      std::min(kLabelWindow, scratch.nearest.size()), share * (1.0F - use_.plain_share),
+      [&](std::size_t j) { return scratch.nearest[j].node; },
+      [&](std::size_t j) { return scratch.nearest[j].cosine; });
+  read(
+      std::min(kLabelWindow, candidates.size()), share * use_.plain_share,
+      [&](std::size_t j) { return candidates[j]; }, [&](std::size_t j) { return -distances[j]; });
+  for (float& value : scratch.classes) value = std::sqrt(value);
+}
+
+void TrainedModel::score(Scratch& scratch) const {
+  const std::size_t count = scratch.allowed.size();
+  const HalfMatrix& last = parts_->states.back();
+  scratch.content.resize(count);
+  scratch.cosines.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    scratch.cosines[i] = scratch.allowed[i].cosine;
+    scratch.content[i] =
+        kernels::dot(scratch.state.data(), last.row(scratch.allowed[i].node), last.cols());
+  }
+  to_z(scratch.content, scratch.sorted);
+  to_z(scratch.cosines, scratch.sorted);
+  for (std::size_t i = 0; i < count; ++i) {
+    float score = scratch.content[i] + kCosineWeight * scratch.cosines[i];
+    if (uses_classes()) {
+      const std::size_t row = scratch.allowed[i].node * kClassesKept;
+      float shared = 0;
+      for (std::size_t k = row; k < row + kClassesKept; ++k) {
+        if (parts_->posteriors.classes[k] == kNoClass) break;
+        shared += scratch.classes[parts_->posteriors.classes[k]] * parts_->posteriors.roots[k];
+      }
+      score += use_.label_weight * shared;
+    }
+    scratch.allowed[i].cosine = score;
+  }
+  std::sort(scratch.allowed.begin(), scratch.allowed.end(), [](const auto& a, const auto& b) {
+    return a.cosine != b.cosine ? a.cosine > b.cosine : a.node < b.node;
+  });
+  for (std::size_t i = 0; i < count; ++i) {
+    scratch.nodes[i] = scratch.allowed[i].node;
+    scratch.scores.push_back(scratch.allowed[i].cosine);
+  }
+}
+
+}  // namespace halo::gnn
