@@ -6,7 +6,7 @@
 namespace halo::gnn {
 namespace {
 
-constexpr double kShutAt = 0.9;
+constexpr double kShutAt = 0.92;
 constexpr double kOpenAt = 1.0;
 
 }  // namespace

@@ -34,7 +34,7 @@ inline constexpr std::uint32_t kNoEdge = 0xffffffffU;
 double window_coherence(std::span<const std::uint32_t> window, std::span<const std::uint32_t> edges,
                         std::size_t stride, std::uint32_t left_out = kNoEdge);
 
-/// 0 (the plain order) where kappa = query / base is 0.9 or less, 1 where it is 1 or more, linear
+/// 0 (the plain order) where kappa = query / base is 0.92 or less, 1 where it is 1 or more, linear
 /// between.
 double harm_gate(double query_coherence, double base_coherence);
 

@@ -28,11 +28,12 @@ std::vector<std::size_t> sample_rows(std::size_t rows, std::size_t sample) {
 
 }  // namespace
 
-Projection::Projection(std::vector<float> mean, Matrix basis)
-    : mean_(std::move(mean)), basis_(std::move(basis)) {
-  if (!basis_.empty() && basis_.cols() != mean_.size()) {
+Projection::Projection(std::vector<float> mean, Matrix basis) : mean_(std::move(mean)) {
+  if (basis.empty()) return;
+  if (basis.cols() != mean_.size()) {
     throw Error(ErrorCode::kDimensionMismatch, "projection: basis and mean differ in dimension");
   }
+  basis_ = std::make_shared<const Matrix>(std::move(basis));
 }
 
 void Projection::apply(const MatrixView& x, const MatrixSpan& out, const Executor& executor) const {
@@ -43,64 +44,47 @@ void Projection::apply(const MatrixView& x, const MatrixSpan& out, const Executo
   executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     const std::size_t rows = end - begin;
     const MatrixSpan block = out.sub_rows(begin, rows);
-    if (basis_.empty()) {
+    if (!basis_) {
       for (std::size_t i = 0; i < rows; ++i) subtract_mean(x.row(begin + i), mean_, block.row(i));
     } else {
       Matrix centred(rows, in_dim());
       for (std::size_t i = 0; i < rows; ++i) subtract_mean(x.row(begin + i), mean_, centred.row(i));
-      kernels::gemm_nt(centred, basis_, block, inline_executor);
+      kernels::gemm_nt(centred, *basis_, block, inline_executor);
     }
     for (std::size_t i = 0; i < rows; ++i) kernels::normalise(block.row(i), block.cols);
   });
 }
 
 void Projection::apply(const float* x, float* out, float* scratch) const {
-  if (basis_.empty()) {
+  if (!basis_) {
     subtract_mean(x, mean_, out);
   } else {
     subtract_mean(x, mean_, scratch);
-    for (std::size_t r = 0; r < basis_.rows(); ++r) {
-      out[r] = kernels::dot(scratch, basis_.row(r), in_dim());
+    for (std::size_t r = 0; r < basis_->rows(); ++r) {
+      out[r] = kernels::dot(scratch, basis_->row(r), in_dim());
     }
   }
   kernels::normalise(out, out_dim());
 }
 
-Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor) {
-  if (x.rows == 0 || x.cols == 0 || sample == 0) {
-    throw Error(ErrorCode::kEmpty, "covariance_spectrum: no vectors");
-  }
-  const auto rows = sample_rows(x.rows, sample);
-  Spectrum spectrum;
-  std::vector<double> mean(x.cols, 0.0);
-  for (const std::size_t row : rows) {
-    for (std::size_t d = 0; d < x.cols; ++d) mean[d] += x.row(row)[d];
-  }
-  spectrum.mean.resize(x.cols);
-  for (std::size_t d = 0; d < x.cols; ++d) {
-    spectrum.mean[d] = static_cast<float>(mean[d] / static_cast<double>(rows.size()));
-  }
-  Matrix centred(rows.size(), x.cols), covariance(x.cols, x.cols);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    subtract_mean(x.row(rows[i]), spectrum.mean, centred.row(i));
-  }
-  kernels::gemm_tn(centred, centred, covariance, executor);
-
-  const auto dim = static_cast<Eigen::Index>(x.cols);
-  Eigen::MatrixXd matrix(dim, dim);
+Spectrum symmetric_spectrum(const MatrixView& matrix, std::size_t count, std::vector<float> mean) {
+  const auto dim = static_cast<Eigen::Index>(matrix.cols);
+  Eigen::MatrixXd symmetric(dim, dim);
   for (Eigen::Index i = 0; i < dim; ++i) {
     for (Eigen::Index j = 0; j < dim; ++j) {
       // Both halves, averaged: the product is symmetric only up to rounding.
-      matrix(i, j) = (static_cast<double>(covariance.row(static_cast<std::size_t>(i))[j]) +
-                      static_cast<double>(covariance.row(static_cast<std::size_t>(j))[i])) /
-                     (2.0 * static_cast<double>(rows.size()));
+      symmetric(i, j) = (static_cast<double>(matrix.row(static_cast<std::size_t>(i))[j]) +
+                         static_cast<double>(matrix.row(static_cast<std::size_t>(j))[i])) /
+                        (2.0 * static_cast<double>(count));
     }
   }
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(matrix);
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(symmetric);
   if (solver.info() != Eigen::Success) {
-    throw Error(ErrorCode::kNonFinite, "covariance_spectrum: the eigenvalues do not converge");
+    throw Error(ErrorCode::kNonFinite, "symmetric_spectrum: the eigenvalues do not converge");
   }
-  spectrum.eigenvectors = Matrix(x.cols, x.cols);
+  Spectrum spectrum;
+  spectrum.mean = std::move(mean);
+  spectrum.eigenvectors = Matrix(matrix.cols, matrix.cols);
   double sum = 0, squares = 0;
   for (Eigen::Index r = 0; r < dim; ++r) {
     const Eigen::Index source = dim - 1 - r;  // Eigen sorts ascending
@@ -120,6 +104,39 @@ Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Exec
   }
   spectrum.participation_ratio = squares > 0 ? sum * sum / squares : 0.0;
   return spectrum;
+}
+
+Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor) {
+  if (x.rows == 0 || x.cols == 0 || sample == 0) {
+    throw Error(ErrorCode::kEmpty, "covariance_spectrum: no vectors");
+  }
+  const auto rows = sample_rows(x.rows, sample);
+  std::vector<double> mean(x.cols, 0.0);
+  for (const std::size_t row : rows) {
+    for (std::size_t d = 0; d < x.cols; ++d) mean[d] += x.row(row)[d];
+  }
+  std::vector<float> mean_row(x.cols);
+  for (std::size_t d = 0; d < x.cols; ++d) {
+    mean_row[d] = static_cast<float>(mean[d] / static_cast<double>(rows.size()));
+  }
+  Matrix centred(rows.size(), x.cols), covariance(x.cols, x.cols);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    subtract_mean(x.row(rows[i]), mean_row, centred.row(i));
+  }
+  kernels::gemm_tn(centred, centred, covariance, executor);
+
+  return symmetric_spectrum(covariance, rows.size(), std::move(mean_row));
+}
+
+Projection leading_projection(const Spectrum& spectrum, std::size_t rank) {
+  if (rank >= spectrum.mean.size() || spectrum.eigenvalues.front() <= 0.0) {
+    return centred_projection(spectrum);
+  }
+  Matrix basis = Matrix::padded(rank, spectrum.mean.size());
+  for (std::size_t r = 0; r < rank; ++r) {
+    std::copy_n(spectrum.eigenvectors.row(r), basis.cols(), basis.row(r));
+  }
+  return {spectrum.mean, std::move(basis)};
 }
 
 Projection centred_projection(const Spectrum& spectrum) { return {spectrum.mean, Matrix()}; }

@@ -5,11 +5,12 @@
 //   spectral y = norm(B (x - mean)), rows of B the leading eigenvectors of the covariance, scaled
 //   by eigenvalue^(-1/4)
 //
-// Thread-safety: immutable after construction.
+// Thread-safety: immutable after construction; copies share the basis.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,9 @@ class Projection {
   Projection(std::vector<float> mean, Matrix basis);
 
   std::size_t in_dim() const { return mean_.size(); }
-  std::size_t out_dim() const { return basis_.empty() ? mean_.size() : basis_.rows(); }
+  std::size_t out_dim() const { return basis_ ? basis_->rows() : mean_.size(); }
   const std::vector<float>& mean() const { return mean_; }
-  MatrixView basis() const { return basis_; }
+  MatrixView basis() const { return basis_ ? basis_->view() : MatrixView(); }
 
   /// out [n, out_dim] = the view of x [n, in_dim], rows of unit length; a vector equal to the mean
   /// gives a zero row. O(n in_dim out_dim), O(n in_dim) for the identity.
@@ -38,7 +39,7 @@ class Projection {
 
  private:
   std::vector<float> mean_;
-  Matrix basis_;
+  std::shared_ptr<const Matrix> basis_;  // shared by copies; null for the identity
 };
 
 /// The covariance spectrum of a set of vectors.
@@ -51,10 +52,17 @@ struct Spectrum {
   double participation_ratio = 0;
 };
 
+/// Of a symmetric [d, d] matrix whose entries are sums over `count` terms (so they are divided by
+/// it) and a mean that comes with it. O(d^3). Throws kNonFinite where the eigenvalues do not
+/// converge.
+Spectrum symmetric_spectrum(const MatrixView& matrix, std::size_t count, std::vector<float> mean);
+
 /// From at most `sample` rows, evenly spaced. O(sample dim^2 + dim^3). Throws kEmpty without rows.
 Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor);
 
 Projection centred_projection(const Spectrum& spectrum);
+/// The leading `rank` directions as they are; the centred projection where there are no more.
+Projection leading_projection(const Spectrum& spectrum, std::size_t rank);
 /// The leading `rank` directions whose eigenvalue is above 1e-6 of the largest.
 Projection spectral_projection(const Spectrum& spectrum, std::size_t rank);
 

@@ -1,11 +1,9 @@
-// The label-free refinement model of one index: content heads whose base states are precomputed,
-// and what the harm gate needs to know about the base.
+// The refinement model of one index: heads whose base states and structure are precomputed, and
+// what the harm gate needs to know about the base. query_refinement.h answers queries with it.
 //
-// A query is projected into each head's view, attends layer by layer to the stored states of its
-// nearest candidates, and is scored by its cosine with the candidates' last states. Base vectors
-// never attend to a query, so a model is immutable.
+// Base vectors never attend to a query, so a model is immutable.
 //
-// Thread-safety: immutable; score() may run on any number of threads, each with its own scratch.
+// Thread-safety: immutable.
 #pragma once
 
 #include <cstddef>
@@ -16,34 +14,43 @@
 #include <string>
 #include <vector>
 
-#include "halo/core/half_matrix.h"
+#include "halo/core/byte_matrix.h"
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/content_layer.h"
 #include "halo/gnn/projection.h"
+#include "halo/gnn/structure.h"
 
 namespace halo::gnn {
 
 struct RefineOptions {
-  /// Graph neighbours a node attends to, re-selected from two hops; 0 takes the index's adaptive
-  /// window (2 x average degree). Raising it costs preparation and query time, about linearly, and
-  /// smooths more.
+  /// Neighbours a node attends to, the head's nearest of its wide window; 0 takes the index's
+  /// adaptive window (2 x average degree). Raising it costs preparation and query time, about
+  /// linearly, and smooths more.
   std::size_t window = 32;
-  /// GNN layers, 1 to 8. Each costs one stored state of every vector.
+  /// Graph neighbours from which every head re-selects its own window, in windows: 1 to 16.
+  std::size_t wide_windows = 2;
+  /// GNN layers of the content part, 1 to 8. They cost preparation time only.
   std::size_t layers = 2;
   ContentLayerOptions layer;
-  /// Directions of the spectral head, at least 1. Raising it costs memory and query time.
+  StructureOptions structure;
+  /// Directions of the centred head. Raising it costs memory and query time.
+  std::size_t centred_rank = 256;
+  /// Directions that the graph-whitened head starts from, and those that it keeps.
   std::size_t spectral_rank = 256;
+  std::size_t whitened_rank = 128;
 
   void validate() const;  ///< throws kInvalidArgument
 };
 
-struct ContentHead {
-  std::string name;  ///< "c" centred, "s" spectral
-  float weight = 0;  ///< share of the head in the content score
+struct RefinementHead {
+  std::string name;         ///< "c" centred, "g" graph-whitened, or a trained head's own
+  float weight = 0;         ///< share of the refined score, 0 to 1
+  float content_share = 0;  ///< of the head's score, 0 to 1; the rest is structure
   Projection projection;
-  /// states[t] [size, out_dim]: every base vector after t layers. states[0] of an identity
-  /// projection is empty: it is one subtraction away from the vectors.
-  std::vector<HalfMatrix> states;
+  ByteMatrix states;              ///< [size, out_dim]: every base vector after the last GNN layer
+  StructureRows structure;        ///< of every base vector
+  std::vector<float> thresholds;  ///< [size]: a query that is at least this similar to the node's
+                                  ///< state would be in its window
 };
 
 /// What a model is made of, and what a file stores.
@@ -52,14 +59,15 @@ struct RefinementParts {
   bool unit_input = true;  ///< vectors are scaled to unit length before they are projected (cosine
                            ///< and ip indexes)
   RefineOptions options;
-  std::vector<ContentHead> heads;
-  std::vector<std::vector<std::uint32_t>> global_nodes;  ///< one list a GNN layer
+  std::vector<RefinementHead> heads;
+  std::vector<std::uint32_t> global_nodes;  ///< of the last GNN layer: what a query may attend to
   /// kCoherenceEdges nearest neighbours of every base vector, nearest first, kNoEdge where it has
   /// fewer (harm_gate.h).
   std::vector<std::uint32_t> edges;
   double base_coherence = 0;       ///< see harm_gate.h
   double participation_ratio = 0;  ///< of the covariance spectrum
   double flatness = 0;             ///< participation ratio / dimensions that vary, 0 to 1
+  double transitivity_ratio = 0;   ///< of the graph-whitened head's windows to the centred head's
   /// The gate measured on sample queries, for batches too small to measure it on.
   std::optional<double> calibrated_gate;
 };
@@ -74,35 +82,13 @@ class RefinementModel {
   std::size_t dim() const { return parts_.dim; }
   std::size_t memory_bytes() const;
 
-  /// Reusable memory of one thread.
-  struct Scratch {
-    std::vector<float> query, message, projected, sorted;
-    Matrix window, global;
-  };
-
-  /// Fused scores of a query's candidates, larger is better.
-  ///   f = gate sum_heads weight z(content) + 2 max(z(-distance), 0)^4,   z(s) = (s - s_101st) /
-  ///   (s_1st - s_101st)
-  /// `query` [dim], `vectors` [size, dim] as the index stores them, `candidates` nearest first with
-  /// their `distances`, `gate` 0 (keep the plain order) to 1. O(heads (dim out_dim + (layers window
-  /// + candidates) out_dim)).
-  void score(std::span<const float> query, const MatrixView& vectors,
-             std::span<const std::uint32_t> candidates, std::span<const float> distances,
-             double gate, Scratch& scratch, std::span<float> scores) const;
-
-  /// Attention weights of base node `node` over `columns` (its window) in GNN layer `layer` of head
-  /// `head`.
-  std::vector<float> attention_weights(std::size_t head, std::size_t layer, std::uint32_t node,
-                                       std::span<const std::uint32_t> columns,
-                                       const MatrixView& vectors) const;
+  /// Attention weights of base node `node` over `columns` (its window), by the states of head
+  /// `head`. O(columns out_dim).
+  std::vector<float> attention_weights(std::size_t head, std::uint32_t node,
+                                       std::span<const std::uint32_t> columns) const;
 
  private:
   explicit RefinementModel(RefinementParts parts) : parts_(std::move(parts)) {}
-  void state(const ContentHead& head, std::size_t layer, std::uint32_t node,
-             const MatrixView& vectors, std::span<float> out) const;
-  void gather(const ContentHead& head, std::size_t layer, std::span<const std::uint32_t> nodes,
-              const MatrixView& vectors, Matrix& out) const;
-
   RefinementParts parts_;
 };
 

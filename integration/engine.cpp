@@ -7,6 +7,7 @@
 
 #include "halo/core/error.h"
 #include "halo/gnn/harm_gate.h"
+#include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/io/file.h"
@@ -28,9 +29,10 @@ double seconds_since(Clock::time_point start) {
 // What one thread needs to answer queries.
 struct Worker {
   SearchScratch search;
-  gnn::RefinementModel::Scratch refine;
+  gnn::QueryScratch refine;
   std::vector<Node> nodes;
-  std::vector<float> distances, scores;
+  std::vector<float> distances;
+  std::vector<gnn::ScoredNode> scored;
   std::vector<std::uint32_t> order;
 
   void split(std::span<const Neighbour> neighbours) {
@@ -40,6 +42,14 @@ struct Worker {
       nodes.push_back(neighbour.node);
       distances.push_back(neighbour.distance);
     }
+  }
+  // The plain result: the first `k`, scored by their distances.
+  void take_distances(std::size_t k) {
+    for (std::size_t i = 0; i < std::min(k, nodes.size()); ++i) {
+      scored.push_back({nodes[i], distances[i]});
+    }
+    order.resize(scored.size());
+    std::iota(order.begin(), order.end(), 0U);
   }
 };
 
@@ -90,16 +100,15 @@ double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) 
   return gnn::harm_gate(sum / static_cast<double>(candidates.found.size()), parts.base_coherence);
 }
 
-// The best `k` of `worker.scores`, equal scores in the plain order.
+// worker.order: the best `k` of worker.scored, equal scores in the plain order.
 void order_by_score(Worker& worker, std::size_t k) {
-  worker.order.resize(worker.scores.size());
+  worker.order.resize(worker.scored.size());
   std::iota(worker.order.begin(), worker.order.end(), 0U);
-  std::partial_sort(
-      worker.order.begin(),
-      worker.order.begin() + static_cast<std::ptrdiff_t>(std::min(k, worker.order.size())),
-      worker.order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return worker.scores[a] != worker.scores[b] ? worker.scores[a] > worker.scores[b] : a < b;
-      });
+  std::partial_sort(worker.order.begin(), worker.order.begin() + static_cast<std::ptrdiff_t>(k),
+                    worker.order.end(), [&](std::uint32_t a, std::uint32_t b) {
+                      const float x = worker.scored[a].score, y = worker.scored[b].score;
+                      return x != y ? x > y : a < b;
+                    });
 }
 
 }  // namespace
@@ -188,27 +197,32 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
   const double gate = refining ? gate_of(*model_, candidates) : 0.0;
   results.gate = gate;
+  gnn::NodeFilter allowed;
+  if (!options.filter.empty()) {
+    allowed = [&filter = options.filter](std::uint32_t node) { return filter.allows(node); };
+  }
 
   executor.parallel_for_workers(
       queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
         Worker& worker = workers[w];
         for (std::size_t q = begin; q < end; ++q) {
           worker.split(candidates.of(q));
-          const std::size_t found = std::min(options.k, worker.nodes.size());
-          worker.order.resize(found);
-          std::iota(worker.order.begin(), worker.order.end(), 0U);
-          worker.scores = worker.distances;
+          worker.scored.clear();
           if (refining) {
             const auto refine_start = Clock::now();
-            model_->score(queries.row_span(q), snapshot_->vectors(), worker.nodes, worker.distances,
-                          gate, worker.refine, worker.scores);
-            order_by_score(worker, found);
+            gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, gate,
+                              allowed, worker.refine, worker.scored);
+            order_by_score(worker, std::min(options.k, worker.scored.size()));
             refine_seconds[q] = seconds_since(refine_start);
+          } else {
+            worker.take_distances(options.k);
           }
+          const std::size_t found = std::min(options.k, worker.scored.size());
           results.found[q] = found;
           for (std::size_t i = 0; i < found; ++i) {
-            results.ids[q * options.k + i] = snapshot_->id(worker.nodes[worker.order[i]]);
-            results.scores[q * options.k + i] = worker.scores[worker.order[i]];
+            const gnn::ScoredNode& best = worker.scored[worker.order[i]];
+            results.ids[q * options.k + i] = snapshot_->id(best.node);
+            results.scores[q * options.k + i] = best.score;
           }
         }
       });

@@ -31,7 +31,8 @@ struct RefineOptions;
 
 enum class RefineMode {
   kOff,   ///< plain snapshot search: ids, order and distances are exactly search()'s
-  kAuto,  ///< candidates re-ordered by the label-free model that Engine::refined() prepared
+  kAuto,  ///< candidates, and what the graph leads to from them, ordered by the label-free model
+          ///< that Engine::refined() prepared
 };
 
 struct QueryOptions {
@@ -40,9 +41,9 @@ struct QueryOptions {
   /// Candidates kept while walking the graph; max(ef, k, candidates when refining) is used.
   std::size_t ef = 64;
   RefineMode refine = RefineMode::kOff;
-  /// How many of the nearest vectors refinement re-orders (as many as there are, where the index
-  /// has fewer). Raising it costs time, about linearly; it should be at least 4 x the relevant
-  /// vectors a query is expected to have.
+  /// How many of the nearest vectors refinement starts from (as many as there are, where the index
+  /// has fewer); the graph may add half as many again. Raising it costs time, about linearly; it
+  /// should be at least 4 x the relevant vectors a query is expected to have.
   std::size_t candidates = 400;
   Filter filter = {};
 };

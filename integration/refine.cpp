@@ -8,7 +8,7 @@
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/gnn/harm_gate.h"
-#include "halo/gnn/prepare_content.h"
+#include "halo/gnn/prepare_heads.h"
 #include "halo/index/neighbour_windows.h"
 #include "halo/index/snapshot_search.h"
 
@@ -117,19 +117,22 @@ void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries) 
   }
 }
 
-std::shared_ptr<const gnn::RefinementModel> prepare_refinement(const GraphSnapshot& snapshot,
-                                                               const gnn::RefineOptions& options,
-                                                               const Executor& executor,
-                                                               const Job& job,
-                                                               const MatrixView& sample_queries) {
+std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
+    const GraphSnapshot& snapshot, const gnn::RefineOptions& options, const Executor& executor,
+    const Job& job, const MatrixView& sample_queries, std::span<const gnn::HeadPlan> plans) {
   options.validate();
   validate_queries(snapshot, sample_queries);
   gnn::RefineOptions resolved = options;
   if (resolved.window == 0) resolved.window = std::max<std::size_t>(1, snapshot.adaptive_window());
-  const CsrMask windows = neighbour_windows(snapshot, resolved.window, executor, job);
-  gnn::RefinementParts parts = gnn::prepare_content(
-      snapshot.vectors(), snapshot.metric() != Metric::kL2, windows,
-      [&](std::size_t layer) { return global_nodes(snapshot, layer); }, resolved, executor, job);
+  const CsrMask windows =
+      neighbour_windows(snapshot, resolved.window * resolved.wide_windows, executor, job);
+  const auto global = [&](std::size_t layer) { return global_nodes(snapshot, layer); };
+  const bool unit_input = snapshot.metric() != Metric::kL2;
+  gnn::RefinementParts parts = plans.empty()
+                                   ? gnn::prepare_heads(snapshot.vectors(), unit_input, windows,
+                                                        global, resolved, executor, job)
+                                   : gnn::prepare_heads(snapshot.vectors(), unit_input, windows,
+                                                        global, resolved, plans, executor, job);
   const Job quiet{nullptr, job.stop};
   const auto edges = nearest_edges(snapshot, windows, executor);
   {

@@ -1,25 +1,29 @@
-// Prepares refinement for an index: joins the index's graph with the GNN's content heads.
+// Prepares refinement for an index: joins the index's graph with the GNN's heads.
 //
 // Thread-safe: pure functions; the work runs on the executor.
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
+#include "halo/gnn/prepare_heads.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/index/graph_snapshot.h"
 
 namespace halo {
 
-/// The label-free model of `snapshot`: attention windows re-selected from the graph, global nodes
-/// from its upper layers, the content heads, and the base's coherence from up to 2,000 of its own
-/// vectors searched as queries. With at least 50 `sample_queries` [q, dim] the harm gate is
-/// measured on them and kept for batches too small to measure it on.
+/// The model of `snapshot`: attention windows re-selected from the graph, global nodes from its
+/// upper layers, the heads, and the base's coherence from up to 2,000 of its own vectors searched
+/// as queries. Without `plans` the heads are chosen without labels (gnn/prepare_heads.h). With at
+/// least 50 `sample_queries` [q, dim] the harm gate is measured on them and kept for batches too
+/// small to measure it on.
 std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
     const GraphSnapshot& snapshot, const gnn::RefineOptions& options, const Executor& executor,
-    const Job& job = {}, const MatrixView& sample_queries = {});
+    const Job& job = {}, const MatrixView& sample_queries = {},
+    std::span<const gnn::HeadPlan> plans = {});
 
 /// Throws kDimensionMismatch, kNonFinite or kZeroVector, naming the row, where a query cannot be
 /// answered.

@@ -31,11 +31,9 @@ std::vector<Near> by_distance(const GraphSnapshot& snapshot, Node from, std::spa
   return near;
 }
 
-/// Attention weights of one head and GNN layer, one for each of `window`.
+/// Attention weights of one head, one for each of `window`.
 struct Weights {
-  std::string name;
   std::string head;
-  std::size_t gnn_layer = 0;
   std::vector<float> values;
 };
 
@@ -51,15 +49,10 @@ std::vector<Weights> attention_of(const Engine& engine, Node node, std::span<con
   const gnn::RefinementModel& model = *engine.model();
   std::vector<Weights> all;
   for (std::size_t head = 0; head < model.parts().heads.size(); ++head) {
-    for (std::size_t layer = 0; layer < model.parts().options.layers; ++layer) {
-      const std::vector<float> weights =
-          model.attention_weights(head, layer, node, nodes, engine.snapshot()->vectors());
-      const std::string& name = model.parts().heads[head].name;
-      Weights row{name + "/" + std::to_string(layer), name, layer,
-                  std::vector<float>(weights.size())};
-      for (std::size_t i = 0; i < weights.size(); ++i) row.values[columns[i].second] = weights[i];
-      all.push_back(std::move(row));
-    }
+    const std::vector<float> weights = model.attention_weights(head, node, nodes);
+    Weights row{model.parts().heads[head].name, std::vector<float>(weights.size())};
+    for (std::size_t i = 0; i < weights.size(); ++i) row.values[columns[i].second] = weights[i];
+    all.push_back(std::move(row));
   }
   return all;
 }
@@ -94,16 +87,14 @@ void inspect_node(const Engine& engine, Id id, std::size_t layer, Session& sessi
         by_distance(snapshot, *node, neighbour_window(snapshot, *node, window));
     const std::vector<Weights> attention = attention_of(engine, *node, near);
     facts["attention"] = nlohmann::ordered_json::array();
-    for (const Weights& weights : attention) header.push_back(weights.name);
+    for (const Weights& weights : attention) header.push_back("head " + weights.head);
     for (std::size_t i = 0; i < near.size(); ++i) {
       nlohmann::ordered_json entry = {{"id", snapshot.id(near[i].second)},
                                       {"distance", near[i].first},
                                       {"weights", nlohmann::ordered_json::array()}};
       rows.push_back({std::to_string(snapshot.id(near[i].second)), fixed(near[i].first, 4)});
       for (const Weights& weights : attention) {
-        entry["weights"].push_back({{"head", weights.head},
-                                    {"gnn_layer", weights.gnn_layer},
-                                    {"weight", weights.values[i]}});
+        entry["weights"].push_back({{"head", weights.head}, {"weight", weights.values[i]}});
         rows.back().push_back(fixed(weights.values[i], 4));
       }
       facts["attention"].push_back(entry);
@@ -117,7 +108,7 @@ void inspect_node(const Engine& engine, Id id, std::size_t layer, Session& sessi
       out << "\nNot prepared for refinement (halo refine): no attention to show.\n";
       return;
     }
-    out << "\nAttention weights, head/GNN layer a column:\n\n";
+    out << "\nAttention weights by the last states, a head a column:\n\n";
     Table table(header);
     for (const auto& row : rows) table.add(row);
     table.print(out);

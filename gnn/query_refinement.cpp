@@ -1,0 +1,261 @@
+#include "halo/gnn/query_refinement.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+#include "halo/core/kernels/code_distance.h"
+#include "halo/core/kernels/sparse_rows.h"
+#include "halo/core/kernels/vector_ops.h"
+
+namespace halo::gnn {
+namespace {
+
+constexpr std::size_t kZeroRank = 100;  // z is 0 at the 101st best score
+constexpr float kAnchorWeight = 1.5F;
+constexpr float kSmallestSpan = 1e-9F;
+constexpr float kSmallestScore = 1e-9F;
+constexpr std::size_t kAttentionSteps = 1;
+constexpr std::size_t kRowsAhead = 4;
+
+// The zero point and the inverse span of z over `scores`; `sorted` is scratch.
+struct ZScale {
+  float zero = 0, inverse_span = 0;
+  float operator()(float s) const { return (s - zero) * inverse_span; }
+};
+ZScale z_scale(std::span<const float> scores, std::vector<float>& sorted) {
+  sorted.assign(scores.begin(), scores.end());
+  const auto rank = static_cast<std::ptrdiff_t>(std::min(kZeroRank, sorted.size() - 1));
+  std::nth_element(sorted.begin(), sorted.begin() + rank, sorted.end(), std::greater<>());
+  const float zero = sorted[static_cast<std::size_t>(rank)];
+  const float span = *std::max_element(sorted.begin(), sorted.begin() + rank + 1) - zero;
+  return {zero, span > kSmallestSpan ? 1.0F / span : 0.0F};
+}
+
+// out[i] = <x, state of nodes[i]>, x of unit length rounded to 16 bits.
+void state_similarities(std::span<const float> x, const ByteMatrix& states,
+                        std::span<const std::uint32_t> nodes, QueryScratch& scratch,
+                        std::vector<float>& out) {
+  const std::size_t width = states.stride();
+  const std::int16_t limit = kernels::dot_query_limit(width);
+  const float step = 1.0F / static_cast<float>(limit);
+  scratch.codes.assign(width, 0);
+  scratch.message.assign(x.size(), 0.0F);
+  kernels::quantise_int16(x.data(), scratch.message.data(), static_cast<float>(limit), limit,
+                          x.size(), scratch.codes.data());
+  out.resize(nodes.size());
+  kernels::CodeRows rows;
+  rows.base = reinterpret_cast<const std::byte*>(states.data());
+  rows.stride = rows.width = width;
+  kernels::dot_rows_int8()(rows, scratch.codes.data(), nodes.data(), nodes.size(), step, 0.0F,
+                           out.data());
+  for (std::size_t i = 0; i < nodes.size(); ++i) out[i] *= states.scale(nodes[i]);
+}
+
+// scratch.window, scratch.order: the `width` nodes with the greatest similarity, best first (equal:
+// nearer candidate first), and their places.
+void select_window(std::span<const std::uint32_t> candidates, std::size_t width,
+                   QueryScratch& scratch) {
+  auto& order = scratch.order;
+  order.resize(candidates.size());
+  std::iota(order.begin(), order.end(), 0U);
+  const std::size_t kept = std::min(width, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                    [&](auto a, auto b) {
+                      const float x = scratch.similarities[a], y = scratch.similarities[b];
+                      return x != y ? x > y : a < b;
+                    });
+  order.resize(kept);
+  scratch.window.clear();
+  for (const auto place : order) scratch.window.push_back(candidates[place]);
+}
+
+void gather(const ByteMatrix& states, std::span<const std::uint32_t> nodes, Matrix& out) {
+  if (out.rows() != nodes.size() || out.cols() != states.cols()) {
+    out = Matrix::padded(nodes.size(), states.cols());
+  }
+  for (std::size_t i = 0; i < nodes.size(); ++i) states.copy_row(nodes[i], out.row(i));
+}
+
+// view.state <- the query after attending to the states of its window.
+void attend(const RefinementModel& model, const RefinementHead& head, QueryScratch& scratch,
+            QueryScratch::View& view) {
+  const RefineOptions& options = model.parts().options;
+  const auto window =
+      std::span(scratch.window).first(std::min(options.window, scratch.window.size()));
+  gather(head.states, window, scratch.window_states);
+  if (options.layer.global_gate != 0.0F) {
+    gather(head.states, model.parts().global_nodes, scratch.global_states);
+  }
+  const ContentLayer layer(options.layer);
+  scratch.message.resize(view.state.size());
+  for (std::size_t t = 0; t < kAttentionSteps; ++t) {
+    layer.forward_row(view.state, scratch.window_states, scratch.global_states, scratch.message);
+  }
+}
+
+// view.reach: the window's rows of the structure, weighted by the query's attention.
+void walk(const RefinementModel& model, const RefinementHead& head, QueryScratch& scratch,
+          QueryScratch::View& view) {
+  const StructureOptions& options = model.parts().options.structure;
+  const std::size_t count = std::min(options.window, scratch.window.size());
+  auto& weights = scratch.content;
+  weights.clear();
+  scratch.mutual.clear();
+  for (std::size_t i = 0; i < count; ++i) {
+    weights.push_back(scratch.similarities[scratch.order[i]]);
+    scratch.mutual.push_back(weights[i] >= head.thresholds[scratch.window[i]] ? 1 : 0);
+  }
+  structure_weights(weights, scratch.mutual, options);
+  view.reach.resize(model.size(), 0.0F);
+  view.ends.clear();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t node = scratch.window[i];
+    const auto row = head.structure.row(node);
+    for (std::size_t e = 0; e < row.size(); ++e) {
+      const float share = weights[i] * head.structure.share(node, e);
+      if (share <= 0.0F) continue;
+      if (view.reach[row[e]] == 0.0F) view.ends.push_back(row[e]);
+      view.reach[row[e]] += share;
+    }
+  }
+}
+
+// Appends to scratch.nodes the nodes reached most that are not yet in it.
+void join(const RefinementModel& model, std::size_t most, const NodeFilter& allowed,
+          QueryScratch& scratch) {
+  scratch.seen.resize(model.size(), 0);
+  if (++scratch.query_number == 0) {  // the counter came round: forget every mark
+    std::fill(scratch.seen.begin(), scratch.seen.end(), 0U);
+    scratch.query_number = 1;
+  }
+  for (const auto node : scratch.nodes) scratch.seen[node] = scratch.query_number;
+  const auto& heads = model.parts().heads;
+  auto& found = scratch.order;
+  found.clear();
+  for (const auto& view : scratch.views) {
+    for (const auto node : view.ends) {
+      if (std::exchange(scratch.seen[node], scratch.query_number) == scratch.query_number) continue;
+      if (!allowed || allowed(node)) found.push_back(node);
+    }
+  }
+  const auto reached = [&](std::uint32_t node) {
+    float sum = 0.0F;
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      sum += heads[h].weight * scratch.views[h].reach[node];
+    }
+    return sum;
+  };
+  auto& mass = scratch.content;
+  mass.clear();
+  for (const auto node : found) mass.push_back(reached(node));
+  auto& place = scratch.window;
+  place.resize(found.size());
+  std::iota(place.begin(), place.end(), 0U);
+  const std::size_t kept = std::min(most, place.size());
+  std::partial_sort(
+      place.begin(), place.begin() + static_cast<std::ptrdiff_t>(kept), place.end(),
+      [&](auto a, auto b) { return mass[a] != mass[b] ? mass[a] > mass[b] : found[a] < found[b]; });
+  for (std::size_t i = 0; i < kept; ++i) scratch.nodes.push_back(found[place[i]]);
+}
+
+void prefetch_row(const StructureRows& rows, std::uint32_t node) {
+  const auto* nodes = reinterpret_cast<const char*>(rows.nodes.data() + node * rows.kept);
+  for (std::size_t byte = 0; byte < rows.kept * sizeof(std::uint32_t); byte += 64) {
+    __builtin_prefetch(nodes + byte);
+  }
+  __builtin_prefetch(rows.roots.data() + node * rows.kept);
+}
+
+// scratch.structure: the affinity of every node's walks with the query's, the greatest 1. Takes
+// view.reach back to zeros.
+void score_structure(const RefinementHead& head, QueryScratch& scratch, QueryScratch::View& view) {
+  for (const auto node : view.ends) view.reach[node] = std::sqrt(view.reach[node]);
+  const StructureRows& rows = head.structure;
+  const auto& nodes = scratch.nodes;
+  scratch.structure.resize(nodes.size());
+  float greatest = 0.0F;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (i + kRowsAhead < nodes.size()) prefetch_row(rows, nodes[i + kRowsAhead]);
+    const std::uint32_t node = nodes[i];
+    scratch.structure[i] = rows.inverse_norms[node] *
+                           kernels::sparse_dot(rows.row(node).data(), rows.row_roots(node).data(),
+                                               rows.kept, view.reach.data());
+    greatest = std::max(greatest, scratch.structure[i]);
+  }
+  const float inverse = 1.0F / std::max(greatest, kSmallestScore);
+  for (float& s : scratch.structure) s *= inverse;
+  for (const auto node : view.ends) view.reach[node] = 0.0F;
+}
+
+void add_anchor(std::span<const float> distances, QueryScratch& scratch,
+                std::vector<ScoredNode>& out) {
+  auto& plain = scratch.content;
+  plain.assign(distances.begin(), distances.end());
+  for (float& s : plain) s = -s;
+  const ZScale z = z_scale(plain, scratch.sorted);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const float anchor = std::max(z(plain[i]), 0.0F);
+    out[i].score += kAnchorWeight * anchor * anchor * anchor * anchor;
+  }
+}
+
+void add_heads(const RefinementModel& model, std::span<const float> query,
+               std::span<const std::uint32_t> candidates, double gate, const NodeFilter& allowed,
+               QueryScratch& scratch, std::vector<ScoredNode>& out) {
+  const RefinementParts& parts = model.parts();
+  scratch.query.assign(query.begin(), query.end());
+  if (parts.unit_input) kernels::normalise(scratch.query.data(), query.size());
+  scratch.views.resize(parts.heads.size());
+  const std::size_t width = std::max(parts.options.window, parts.options.structure.window);
+  for (std::size_t h = 0; h < parts.heads.size(); ++h) {
+    const RefinementHead& head = parts.heads[h];
+    QueryScratch::View& view = scratch.views[h];
+    view.state.resize(head.projection.out_dim());
+    scratch.projected.resize(query.size());
+    head.projection.apply(scratch.query.data(), view.state.data(), scratch.projected.data());
+    state_similarities(view.state, head.states, candidates, scratch, scratch.similarities);
+    select_window(candidates, width, scratch);
+    walk(model, head, scratch, view);
+    if (head.content_share > 0.0F) attend(model, head, scratch, view);
+  }
+
+  scratch.nodes.assign(candidates.begin(), candidates.end());
+  join(model, candidates.size() / 2, allowed, scratch);
+  for (std::size_t i = candidates.size(); i < scratch.nodes.size(); ++i) {
+    out.push_back({scratch.nodes[i], 0.0F});
+  }
+  for (std::size_t h = 0; h < parts.heads.size(); ++h) {
+    const RefinementHead& head = parts.heads[h];
+    score_structure(head, scratch, scratch.views[h]);
+    const auto weight = static_cast<float>(gate) * head.weight;
+    const float share = head.content_share;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i].score += weight * (1.0F - share) * scratch.structure[i];
+    }
+    if (share == 0.0F) continue;
+    state_similarities(scratch.views[h].state, head.states, scratch.nodes, scratch,
+                       scratch.content);
+    const ZScale z = z_scale(std::span(scratch.content).first(candidates.size()), scratch.sorted);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i].score += weight * share * z(scratch.content[i]);
+    }
+  }
+}
+
+}  // namespace
+
+void refine_query(const RefinementModel& model, std::span<const float> query,
+                  std::span<const std::uint32_t> candidates, std::span<const float> distances,
+                  double gate, const NodeFilter& allowed, QueryScratch& scratch,
+                  std::vector<ScoredNode>& out) {
+  out.clear();
+  if (candidates.empty()) return;
+  for (const auto node : candidates) out.push_back({node, 0.0F});
+  if (gate > 0.0) add_heads(model, query, candidates, gate, allowed, scratch, out);
+  add_anchor(distances, scratch, out);
+}
+
+}  // namespace halo::gnn

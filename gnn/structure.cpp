@@ -1,0 +1,173 @@
+#include "halo/gnn/structure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "halo/attention/row_adaptive_attention.h"
+#include "halo/core/error.h"
+
+namespace halo::gnn {
+namespace {
+
+constexpr std::size_t kRowsAtOnce = 64;
+constexpr std::size_t kLanes = 16;
+constexpr std::size_t kMostEntries = 4096;
+constexpr float kSteps = 255.0F;
+
+struct Entry {
+  std::uint32_t node;
+  float weight;
+};
+
+// Rows of at most `room` entries each.
+struct Rows {
+  Rows(std::size_t size, std::size_t row_room)
+      : room(row_room), entries(size * row_room), counts(size, 0) {}
+  std::span<const Entry> row(std::size_t i) const {
+    return std::span(entries).subspan(i * room, counts[i]);
+  }
+  /// Keeps the heaviest of `all` (equal weights: lower node first), by node.
+  void keep(std::size_t i, std::vector<Entry>& all) {
+    if (all.size() > room) {
+      std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(room), all.end(),
+                       [](const Entry& a, const Entry& b) {
+                         return a.weight != b.weight ? a.weight > b.weight : a.node < b.node;
+                       });
+      all.resize(room);
+    }
+    std::sort(all.begin(), all.end(),
+              [](const Entry& a, const Entry& b) { return a.node < b.node; });
+    std::copy(all.begin(), all.end(), entries.begin() + static_cast<std::ptrdiff_t>(i * room));
+    counts[i] = static_cast<std::uint32_t>(all.size());
+  }
+
+  std::size_t room;
+  std::vector<Entry> entries;
+  std::vector<std::uint32_t> counts;
+};
+
+// A: attention over the windows, one-sided entries damped, plus the node itself.
+Rows transition(const RankedWindows& windows, const StructureOptions& options,
+                const Executor& executor) {
+  Rows a(windows.size(), options.window + 1);
+  executor.parallel_for(windows.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> weights;
+    std::vector<std::uint8_t> mutual;
+    std::vector<Entry> entries;
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto row = windows.row(i, options.window);
+      const auto similarities = windows.row_similarities(i, options.window);
+      weights.assign(similarities.begin(), similarities.end());
+      mutual.clear();
+      for (const auto j : row) {
+        const auto back = windows.row(j, options.window);
+        mutual.push_back(std::find(back.begin(), back.end(), i) != back.end() ? 1 : 0);
+      }
+      structure_weights(weights, mutual, options);
+      entries.assign(1, {static_cast<std::uint32_t>(i), row.empty() ? 1.0F : options.self_share});
+      for (std::size_t e = 0; e < row.size(); ++e) entries.push_back({row[e], weights[e]});
+      a.keep(i, entries);
+    }
+  });
+  return a;
+}
+
+// out = the heaviest entries of A x.
+Rows multiply(const Rows& a, const Rows& x, std::size_t room, const Executor& executor) {
+  const std::size_t size = a.counts.size();
+  Rows out(size, room);
+  std::vector<std::vector<float>> sums(executor.threads());
+  executor.parallel_for_workers(size, kRowsAtOnce,
+                                [&](std::size_t worker, std::size_t begin, std::size_t end) {
+                                  std::vector<float>& sum = sums[worker];
+                                  sum.resize(size, 0.0F);
+                                  std::vector<Entry> entries;
+                                  for (std::size_t i = begin; i < end; ++i) {
+                                    entries.clear();
+                                    for (const Entry& step : a.row(i)) {
+                                      for (const Entry& entry : x.row(step.node)) {
+                                        if (sum[entry.node] == 0.0F)
+                                          entries.push_back({entry.node, 0.0F});
+                                        sum[entry.node] += step.weight * entry.weight;
+                                      }
+                                    }
+                                    std::size_t kept = 0;
+                                    for (const Entry& entry : entries) {
+                                      // A node may be listed twice where its sum underflowed to 0
+                                      // in between.
+                                      const float weight = std::exchange(sum[entry.node], 0.0F);
+                                      if (weight > 0.0F) entries[kept++] = {entry.node, weight};
+                                    }
+                                    entries.resize(kept);
+                                    out.keep(i, entries);
+                                  }
+                                });
+  return out;
+}
+
+StructureRows stored(const Rows& rows, std::size_t kept) {
+  StructureRows out;
+  out.kept = kept;
+  out.nodes.assign(rows.counts.size() * kept, 0);
+  out.roots.assign(out.nodes.size(), 0);
+  out.inverse_norms.assign(rows.counts.size(), 0.0F);
+  for (std::size_t i = 0; i < rows.counts.size(); ++i) {
+    float heaviest = 0.0F;
+    for (const Entry& entry : rows.row(i)) heaviest = std::max(heaviest, entry.weight);
+    float squares = 0.0F;
+    std::size_t e = i * kept;
+    for (const Entry& entry : rows.row(i)) {
+      const float root = std::nearbyint(kSteps * std::sqrt(entry.weight / heaviest));
+      out.nodes[e] = entry.node;
+      out.roots[e++] = static_cast<std::uint8_t>(root);
+      squares += root * root;
+    }
+    if (squares > 0.0F) out.inverse_norms[i] = 1.0F / std::sqrt(squares);
+  }
+  return out;
+}
+
+}  // namespace
+
+void StructureOptions::validate() const {
+  const auto check = [](bool holds, const char* what) {
+    if (!holds) throw Error(ErrorCode::kInvalidArgument, std::string("structure options: ") + what);
+  };
+  check(window >= 1 && window <= 1024, "window must be 1 to 1024");
+  check(sharpness >= 0 && std::isfinite(sharpness), "sharpness must not be negative");
+  check(one_sided >= 0 && one_sided <= 1, "one_sided must be 0 to 1");
+  check(self_share > 0 && std::isfinite(self_share), "self_share must be above 0");
+  check(steps >= 1 && steps <= 16, "steps must be 1 to 16");
+  check(kept >= kLanes && kept % kLanes == 0 && kept <= kMostEntries,
+        "kept must be a multiple of 16, up to 4096");
+  check(breadth >= kept && breadth <= kMostEntries, "breadth must be kept to 4096");
+}
+
+void structure_weights(std::span<float> similarities, std::span<const std::uint8_t> mutual,
+                       const StructureOptions& options) {
+  attention::row_adaptive_weights(similarities, options.sharpness);
+  float sum = 0.0F;
+  for (std::size_t e = 0; e < similarities.size(); ++e) {
+    if (mutual[e] == 0) similarities[e] *= options.one_sided;
+    sum += similarities[e];
+  }
+  for (float& weight : similarities) weight = sum > 0.0F ? weight / sum : 0.0F;
+}
+
+StructureRows diffuse(const RankedWindows& windows, const StructureOptions& options,
+                      const Executor& executor, const Job& job) {
+  options.validate();
+  const Rows a = transition(windows, options, executor);
+  Rows x = a;
+  for (std::size_t t = 0; t < options.steps; ++t) {
+    job.check();
+    const bool last = t + 1 == options.steps;
+    x = multiply(a, x, last ? options.kept : options.breadth, executor);
+    job.advance(1);
+  }
+  return stored(x, options.kept);
+}
+
+}  // namespace halo::gnn
