@@ -150,6 +150,7 @@ Manifest parse_manifest(const BundleReader& reader) {
   try {
     const auto* text = reinterpret_cast<const char*>(bytes.data());
     const Json json = Json::parse(text, text + bytes.size());
+    if (!json.is_object()) throw Error(ErrorCode::kCorrupt, "not an object");
     const std::uint64_t form = json.contains("form") ? count_of(json.at("form")) : 1;
     if (form != kForm) {
       fail(ErrorCode::kUnsupportedFormat, reader.path(),
