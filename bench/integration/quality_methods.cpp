@@ -20,10 +20,11 @@ namespace {
 
 constexpr std::size_t kListDepth = 32;  // the deepest that a baseline reads is 26
 constexpr std::size_t kAugmented = 20;
+constexpr AlphaOptions kWide{3, 50}, kNarrow{3, 10};
 constexpr std::size_t kBaselines = 6;
 constexpr std::array<const char*, kBaselines> kNames = {
-    "alpha-QE, n 50",       "alpha-QE, n 10", "DBA + alpha-QE, n 50",
-    "DBA + alpha-QE, n 10", "k-reciprocal",   "GNN re-ranking"};
+    "alpha-QE, n 50", "alpha-QE, n 10", "DBA + alpha-QE, n 10", "alpha-DBA + alpha-QE, n 10",
+    "k-reciprocal",   "GNN re-ranking"};
 
 /// The candidates of every query as rows of the base, nearest first.
 using Candidates = std::vector<std::vector<NodeId>>;
@@ -49,7 +50,8 @@ class Baselines {
         k_(std::min(options.k, data.base.rows())),
         executor_(executor),
         lists_(exact_neighbours(data.base, kListDepth, executor)),
-        augmented_(augment_database(data.base, lists_, kAugmented, executor)) {
+        augmented_(augment_database(data.base, lists_, kAugmented, executor)),
+        alpha_augmented_(alpha_augment_database(data.base, lists_, kNarrow, executor)) {
     const std::size_t queries = data.queries.rows();
     results_.fill(std::vector<Id>(queries * k_, Id{-1}));
     const std::size_t share = options.together == 0 ? queries : std::min(options.together, queries);
@@ -83,11 +85,10 @@ class Baselines {
 
   void expand(std::size_t q) {
     const auto query = data_.queries.row_span(q);
-    const AlphaOptions wide{3, 50}, narrow{3, 10};
-    keep(q, 0, alpha_expansion(query, data_.base, candidates_[q], wide));
-    keep(q, 1, alpha_expansion(query, data_.base, candidates_[q], narrow));
-    keep(q, 2, alpha_expansion(query, augmented_, candidates_[q], wide));
-    keep(q, 3, alpha_expansion(query, augmented_, candidates_[q], narrow));
+    keep(q, 0, alpha_expansion(query, data_.base, candidates_[q], kWide));
+    keep(q, 1, alpha_expansion(query, data_.base, candidates_[q], kNarrow));
+    keep(q, 2, alpha_expansion(query, augmented_, candidates_[q], kNarrow));
+    keep(q, 3, alpha_expansion(query, alpha_augmented_, candidates_[q], kNarrow));
   }
 
   // Ties keep the plain order.
@@ -106,7 +107,7 @@ class Baselines {
   std::size_t k_;
   const Executor& executor_;
   NeighbourLists lists_;
-  Matrix augmented_;
+  Matrix augmented_, alpha_augmented_;
   std::array<std::vector<Id>, kBaselines> results_;
 };
 

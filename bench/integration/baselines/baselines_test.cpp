@@ -230,6 +230,25 @@ TEST(DatabaseAugmentation, WeighsNeighboursByRank) {
   }
 }
 
+TEST(DatabaseAugmentation, WeighsNeighboursBySimilarityCubed) {
+  const Executor one(1);
+  const Setting s(1);
+  const NeighbourLists lists = exact_neighbours(s.base, kDepth, one);
+  const Matrix augmented = alpha_augment_database(s.base, lists, {3, 10}, one);
+  for (std::size_t i = 0; i < kBase; ++i) {
+    std::vector<double> sum(kDim);
+    for (const NodeId j : lists.ids_of(i, 11)) {
+      for (std::size_t d = 0; d < kDim; ++d) {
+        sum[d] += std::pow(s.sims[i][j], 3) * static_cast<double>(s.base.row(j)[d]);
+      }
+    }
+    const double length = std::sqrt(std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0));
+    for (std::size_t d = 0; d < kDim; ++d) {
+      EXPECT_NEAR(augmented.row(i)[d], sum[d] / length, 1e-5);
+    }
+  }
+}
+
 TEST(NeighbourLists, AreAsDeepAsAFewVectorsAllow) {
   const Executor one(1);
   const Matrix base = unit_clusters(4, 1);

@@ -5,7 +5,8 @@
 // power alpha; alpha 3, n 50. n 10 is the usual choice for small classes.
 // DBA: Gordo, Almazan, Revaud, Larlus, "End-to-end Learning of Deep Visual Representations for
 // Image Retrieval", IJCV 2017: every base vector becomes the sum of itself and its
-// neighbours, rank r of k weighted by (k - r) / k; k 20.
+// neighbours, rank r of k weighted by (k - r) / k; k 20. alpha-DBA weights them as alpha-QE does
+// (Gordo, Radenovic, Berg, "Attention-Based Query Expansion Learning", ECCV 2020).
 // Thread-safety: free functions.
 #pragma once
 
@@ -28,6 +29,10 @@ struct AlphaOptions {
 /// unit length. O(n k dim).
 Matrix augment_database(const MatrixView& base, const NeighbourLists& lists, std::size_t k,
                         const Executor& executor);
+/// The same with the node itself and `options.neighbours` others weighted by similarity to the
+/// power alpha.
+Matrix alpha_augment_database(const MatrixView& base, const NeighbourLists& lists,
+                              const AlphaOptions& options, const Executor& executor);
 
 /// The candidates' similarity to the query expanded by those candidates that are most similar to it
 /// in `base`. Negative similarities weigh nothing. O(candidates dim).
