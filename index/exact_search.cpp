@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/row_scorer.h"
 #include "halo/index/detail/scan.h"
 
 namespace halo {
@@ -22,8 +23,9 @@ std::size_t exact_search(const GraphSnapshot& snapshot, std::span<const float> q
   detail::check_output(options, out.size());
   Matrix prepared = Matrix::padded(1, query.size());
   detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared.data());
+  const auto score = detail::f32_scorer(snapshot.metric(), snapshot.vectors(), prepared.data());
   std::vector<Neighbour> heap;
-  return detail::scan_nearest(snapshot, prepared.data(), options, heap, out);
+  return detail::scan_nearest(score, snapshot, options, heap, out);
 }
 
 SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView& queries,

@@ -168,17 +168,41 @@ std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts, 
   check_vectors(parts);
   std::vector<Node> by_id = check_ids(parts);
   auto contents = std::make_shared<const Contents>(std::move(parts), std::move(by_id));
-  return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(std::move(contents), codes));
+  auto encoded = VectorCodes::encode(codes, contents->parts.metric, contents->parts.vectors);
+  return std::shared_ptr<const GraphSnapshot>(
+      new GraphSnapshot(std::move(contents), std::move(encoded)));
 }
 
 std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_codes(CodeKind codes) const {
-  return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(contents_, codes));
+  return std::shared_ptr<const GraphSnapshot>(
+      new GraphSnapshot(contents_, VectorCodes::encode(codes, metric(), vectors())));
 }
 
-GraphSnapshot::GraphSnapshot(std::shared_ptr<const Contents> contents, CodeKind codes)
-    : contents_(std::move(contents)),
-      parts_(contents_->parts),
-      codes_(VectorCodes::encode(codes, parts_.metric, parts_.vectors)) {}
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::without_vectors() const {
+  if (codes_.kind() == CodeKind::kF32) {
+    throw Error(ErrorCode::kInvalidArgument, "an index without codes cannot drop its vectors");
+  }
+  SnapshotParts copy;
+  copy.metric = parts_.metric;
+  copy.dim = parts_.dim;
+  copy.M = parts_.M;
+  copy.ef_construction = parts_.ef_construction;
+  copy.seed = parts_.seed;
+  copy.ids = parts_.ids;
+  copy.levels = parts_.levels;
+  copy.layers = parts_.layers;
+  copy.entry_point = parts_.entry_point;
+  auto contents = std::make_shared<const Contents>(std::move(copy), contents_->nodes_by_id);
+  return std::shared_ptr<const GraphSnapshot>(
+      new GraphSnapshot(std::move(contents), codes_.clone()));
+}
+
+void GraphSnapshot::refuse_vectors() {
+  throw Error(ErrorCode::kNotPrepared, "this index keeps codes only, no vectors");
+}
+
+GraphSnapshot::GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes codes)
+    : contents_(std::move(contents)), parts_(contents_->parts), codes_(std::move(codes)) {}
 
 GraphSnapshot::Contents::Contents(SnapshotParts taken, std::vector<Node> sorted)
     : parts(std::move(taken)), nodes_by_id(std::move(sorted)) {

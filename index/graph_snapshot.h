@@ -63,6 +63,11 @@ class GraphSnapshot {
                                                      CodeKind codes = CodeKind::kF32);
   /// The same index, shared, with searches on other codes. Throws kOutOfMemory. O(vectors).
   std::shared_ptr<const GraphSnapshot> with_codes(CodeKind codes) const;
+  /// The same graph and codes, copied, without the float32 vectors: a fraction of the memory, for
+  /// plain search only. Results are then ordered by the codes' distances, which are exact where the
+  /// codes are lossless. Whatever needs the vectors (exact search, windows, refinement, files)
+  /// throws kNotPrepared. Throws kInvalidArgument for an index without codes. O(links + codes).
+  std::shared_ptr<const GraphSnapshot> without_vectors() const;
 
   std::size_t size() const { return parts_.ids.size(); }
   std::size_t dim() const { return parts_.dim; }
@@ -71,8 +76,13 @@ class GraphSnapshot {
   std::size_t ef_construction() const { return parts_.ef_construction; }
   std::uint64_t seed() const { return parts_.seed; }
 
-  MatrixView vectors() const { return parts_.vectors; }
-  std::span<const float> vector(Node node) const { return parts_.vectors.row_span(node); }
+  bool has_vectors() const { return !parts_.vectors.empty(); }
+  /// Throws kNotPrepared after without_vectors().
+  MatrixView vectors() const {
+    if (!has_vectors()) refuse_vectors();
+    return parts_.vectors;
+  }
+  std::span<const float> vector(Node node) const { return vectors().row_span(node); }
 
   /// What searches walk on: of kind kF32, the vectors above.
   const VectorCodes& codes() const { return codes_; }
@@ -124,7 +134,8 @@ class GraphSnapshot {
     std::vector<Node> upper_rows;
     std::size_t unreachable = 0;
   };
-  GraphSnapshot(std::shared_ptr<const Contents> contents, CodeKind codes);
+  GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes codes);
+  [[noreturn]] static void refuse_vectors();
   std::shared_ptr<const Contents> contents_;
   const SnapshotParts& parts_;
   VectorCodes codes_;

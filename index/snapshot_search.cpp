@@ -162,7 +162,7 @@ std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
   collect(filter, prepared.coded ? &prepared.exact : nullptr, keep, impl);
   if (impl.neighbours.size() < options.k && impl.neighbours.size() < filter.count().value_or(n)) {
     // The walk ended in a part of the graph that has no way out: look at everything.
-    return detail::scan_nearest(snapshot, prepared.vector, options, impl.neighbours, out);
+    return detail::scan_nearest(prepared.exact, snapshot, options, impl.neighbours, out);
   }
   return detail::copy_results(impl.neighbours, options.k, out);
 }

@@ -1,6 +1,6 @@
 // k-nearest-neighbour search over a snapshot: hnswlib's algorithm on halo's own memory layout,
 // without a lock. The walk reads the snapshot's codes (vector_codes.h); the results' distances are
-// always exact ones of the float32 vectors.
+// always exact ones of the float32 vectors, where the snapshot has them.
 //
 // Thread-safety: a search touches the snapshot, which is immutable, and the caller's scratch, one a
 // thread.
@@ -73,7 +73,7 @@ struct SearchOptions {
   /// costs one float32 vector read each; it buys back recall that codes lost. Without codes there
   /// is nothing to do.
   std::size_t rescore = 0;
-  /// Walk on the float32 vectors although the snapshot has codes.
+  /// Walk on the float32 vectors although the snapshot has codes (kNotPrepared without vectors).
   bool exact_walk = false;
 
   /// Throws kInvalidArgument (k = 0, k > size, ef = 0, filter of another size).

@@ -153,16 +153,32 @@ VectorCodes VectorCodes::encode(CodeKind kind, Metric metric, const MatrixView& 
   codes.kind_ = kind;
   codes.rows_ = vectors.rows;
   codes.stride_ = (bytes + kLine - 1) / kLine * kLine;
-  codes.data_.reset(static_cast<std::byte*>(allocate_aligned(codes.bytes())));
-  if (!codes.data_) {
-    throw Error(ErrorCode::kOutOfMemory,
-                "cannot allocate " + std::to_string(codes.bytes()) + " bytes for codes");
-  }
+  codes.allocate();
   if (kind == CodeKind::kInt8) codes.quantiser_ = Int8Quantiser::fit(metric, vectors);
   for (std::size_t i = 0; i < vectors.rows; ++i) {
     encode_row(kind, codes.quantiser_, vectors.row_span(i), codes.data_.get() + i * codes.stride_);
   }
   return codes;
+}
+
+VectorCodes VectorCodes::clone() const {
+  VectorCodes copy;
+  copy.kind_ = kind_;
+  copy.rows_ = rows_;
+  copy.stride_ = stride_;
+  copy.quantiser_ = quantiser_;
+  if (bytes() == 0) return copy;
+  copy.allocate();
+  std::memcpy(copy.data_.get(), data_.get(), bytes());
+  return copy;
+}
+
+void VectorCodes::allocate() {
+  data_.reset(static_cast<std::byte*>(allocate_aligned(bytes())));
+  if (!data_) {
+    throw Error(ErrorCode::kOutOfMemory,
+                "cannot allocate " + std::to_string(bytes()) + " bytes for codes");
+  }
 }
 
 }  // namespace halo

@@ -62,6 +62,9 @@ class VectorCodes {
   /// kOutOfMemory. O(n d).
   static VectorCodes encode(CodeKind kind, Metric metric, const MatrixView& vectors);
 
+  /// A copy. Throws kOutOfMemory.
+  VectorCodes clone() const;
+
   CodeKind kind() const { return kind_; }
   /// True where distances between codes are exact distances (kInt8 of small whole numbers).
   bool lossless() const { return quantiser_.lossless; }
@@ -74,6 +77,8 @@ class VectorCodes {
  private:
   CodeKind kind_ = CodeKind::kF32;
   std::size_t rows_ = 0, stride_ = 0;
+  void allocate();
+
   AlignedArray<std::byte> data_;
   Int8Quantiser quantiser_;
 };

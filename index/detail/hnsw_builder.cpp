@@ -73,6 +73,7 @@ class Space : public halo_hnswlib::SpaceInterface<float> {
   halo_hnswlib::DISTFUNC<float> get_dist_func() override { return &distance; }
   void* get_dist_func_param() override { return &rows_; }
   StoredRows& rows() { return rows_; }
+  const StoredRows& rows() const { return rows_; }
 
  private:
   static float distance(const void* a, const void* b, const void* self) {
@@ -342,7 +343,7 @@ struct HnswBuilder::Impl {
   void copy(const GraphSnapshot& snapshot, const Executor& executor);
   void encode(std::size_t begin, std::size_t end, const Executor& executor);
   CodeKind kind() const { return rows().kind; }
-  const StoredRows& rows() const { return const_cast<Space&>(space).rows(); }
+  const StoredRows& rows() const { return space.rows(); }
   std::size_t stride() const { return padded_width(dim); }
   MatrixView stored(std::size_t begin, std::size_t end) const {
     return {vector(begin), end - begin, dim, stride()};

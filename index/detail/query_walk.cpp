@@ -8,17 +8,23 @@ namespace halo::detail {
 
 PreparedQuery prepare_query(const GraphSnapshot& snapshot, std::span<const float> query,
                             bool exact_walk, QueryMemory& memory) {
-  const std::size_t width = snapshot.vectors().stride;
+  const std::size_t width = padded_width(snapshot.dim());
   float* stored = memory.vector.resize(width);
   store_vector(snapshot.metric(), query.data(), query.size(), "the query", stored);
   std::fill(stored + query.size(), stored + width, 0.0F);
   PreparedQuery prepared;
-  prepared.vector = stored;
-  prepared.exact = f32_scorer(snapshot.metric(), snapshot.vectors(), stored);
-  prepared.coded = snapshot.codes().kind() != CodeKind::kF32 && !exact_walk;
-  prepared.walk = prepared.coded ? code_scorer(snapshot.metric(), snapshot.codes(), snapshot.dim(),
-                                               stored, memory.codes)
-                                 : prepared.exact;
+  const bool on_codes = snapshot.codes().kind() != CodeKind::kF32 && !exact_walk;
+  if (on_codes) {
+    prepared.walk =
+        code_scorer(snapshot.metric(), snapshot.codes(), snapshot.dim(), stored, memory.codes);
+  }
+  prepared.coded = on_codes && snapshot.has_vectors();
+  if (prepared.coded || !on_codes) {
+    prepared.exact = f32_scorer(snapshot.metric(), snapshot.vectors(), stored);
+    if (!on_codes) prepared.walk = prepared.exact;
+  } else {
+    prepared.exact = prepared.walk;
+  }
   return prepared;
 }
 

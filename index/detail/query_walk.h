@@ -21,10 +21,9 @@ struct QueryMemory {
 };
 
 struct PreparedQuery {
-  const float* vector = nullptr;  ///< normalised, padded
-  RowScorer walk;                 ///< on the snapshot's codes, where it has any
-  RowScorer exact;                ///< on its float32 vectors
-  bool coded = false;             ///< the two differ
+  RowScorer walk;      ///< on the snapshot's codes, where it has any
+  RowScorer exact;     ///< on its float32 vectors, where it has them
+  bool coded = false;  ///< the two differ
 };
 
 /// Points into `memory`, which must outlive it. Throws kNonFinite and kZeroVector; the query's

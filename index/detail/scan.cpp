@@ -1,6 +1,7 @@
 #include "halo/index/detail/scan.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "halo/core/error.h"
@@ -64,15 +65,21 @@ void offer(std::vector<Neighbour>& heap, std::size_t k, const Neighbour& candida
   std::push_heap(heap.begin(), heap.end(), nearer);
 }
 
-std::size_t scan_nearest(const GraphSnapshot& snapshot, const float* query,
+std::size_t scan_nearest(const RowScorer& score, const GraphSnapshot& snapshot,
                          const SearchOptions& options, std::vector<Neighbour>& heap,
                          std::span<Neighbour> out) {
-  const MatrixView vectors = snapshot.vectors();
-  const MetricDistance distance(snapshot.metric(), vectors.stride);
+  constexpr std::size_t kAtOnce = 256;
+  std::array<Node, kAtOnce> nodes{};
+  std::array<float, kAtOnce> distances{};
   heap.clear();
-  for (Node node = 0; node < snapshot.size(); ++node) {
-    if (!options.filter.allows(node)) continue;
-    offer(heap, options.k, {distance(query, vectors.row(node)), node});
+  for (std::size_t next = 0; next < snapshot.size();) {
+    std::size_t count = 0;
+    for (; count < kAtOnce && next < snapshot.size(); ++next) {
+      const auto node = static_cast<Node>(next);
+      if (options.filter.allows(node)) nodes[count++] = node;
+    }
+    score(nodes.data(), count, distances.data());
+    for (std::size_t i = 0; i < count; ++i) offer(heap, options.k, {distances[i], nodes[i]});
   }
   std::sort_heap(heap.begin(), heap.end(), nearer);
   return copy_results(heap, options.k, out);

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "halo/index/detail/row_scorer.h"
 #include "halo/index/snapshot_search.h"
 
 namespace halo::detail {
@@ -32,8 +33,9 @@ std::size_t copy_results(std::span<const Neighbour> nearest, std::size_t k,
 /// Offers a vector to the `k` nearest so far: a heap by nearer(), farthest on top.
 void offer(std::vector<Neighbour>& heap, std::size_t k, const Neighbour& candidate);
 
-/// The exact answer to a prepared query (padded, normalised), into `out`; returns how many.
-std::size_t scan_nearest(const GraphSnapshot& snapshot, const float* query,
+/// The answer to a query by looking at every allowed vector with `score`, into `out`; returns how
+/// many. `heap` is scratch space.
+std::size_t scan_nearest(const RowScorer& score, const GraphSnapshot& snapshot,
                          const SearchOptions& options, std::vector<Neighbour>& heap,
                          std::span<Neighbour> out);
 

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "halo/index/memory_estimate.h"
 #include "halo/integration/cli/commands.h"
 #include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/text.h"
@@ -32,6 +35,7 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
       {"metric", metric_name(snapshot.metric())},
       {"M", snapshot.M()},
       {"ef_construction", snapshot.ef_construction()},
+      {"codes", code_kind_name(snapshot.codes().kind())},
       {"layers", snapshot.num_layers()},
       {"average_degree", snapshot.average_degree()},
       {"unreachable", snapshot.unreachable_count()},
@@ -50,6 +54,7 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
     }
     lines.add("dimension", with_commas(snapshot.dim()));
     lines.add("metric", std::string(metric_name(snapshot.metric())));
+    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())));
     lines.add("layers", std::to_string(snapshot.num_layers()));
     lines.add("average degree", fixed(snapshot.average_degree(), 1) + " links a vector in layer 0");
     lines.add("unreachable", with_commas(snapshot.unreachable_count()));
@@ -65,6 +70,40 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
   });
 }
 
+std::optional<CodeKind> parse_codes(const std::string& name) {
+  for (const CodeKind kind : {CodeKind::kF32, CodeKind::kBf16, CodeKind::kInt8}) {
+    if (name == code_kind_name(kind)) return kind;
+  }
+  return std::nullopt;  // "auto": the command line lets nothing else through
+}
+
+void report_estimate(std::size_t vectors, std::size_t dim, const BuildOptions& options,
+                     Session& session) {
+  const MemoryEstimate estimate = estimate_memory(vectors, dim, options);
+  nlohmann::ordered_json facts = {
+      {"vectors", vectors},
+      {"dim", dim},
+      {"index_bytes", estimate.sealed()},
+      {"memory_bytes",
+       {{"vectors", estimate.vectors},
+        {"codes", estimate.codes},
+        {"links", estimate.links},
+        {"ids", estimate.ids},
+        {"other", estimate.other}}},
+      {"peak_memory_bytes", estimate.peak()},
+  };
+  session.report(facts, [&](std::ostream& out) {
+    Facts lines;
+    lines.add("vectors", with_commas(vectors) + " of dimension " + with_commas(dim));
+    lines.add("index", "at most " + bytes(estimate.sealed()) + ": vectors " +
+                           bytes(estimate.vectors) + ", codes " + bytes(estimate.codes) +
+                           ", links " + bytes(estimate.links) + ", ids " + bytes(estimate.ids) +
+                           ", other " + bytes(estimate.other));
+    lines.add("building", "at most " + bytes(estimate.peak()) + " beside the vectors read");
+    lines.print(out);
+  });
+}
+
 }  // namespace
 
 void run_build(const BuildCommand& command, Session& session) {
@@ -74,6 +113,7 @@ void run_build(const BuildCommand& command, Session& session) {
   options.ef_construction = command.ef_construction;
   options.seed = session.common().seed.value_or(options.seed);
   options.deterministic = command.deterministic;
+  options.codes = parse_codes(command.codes);
   options.validate();
   check_output(command.out, {command.vectors, command.ids});
 
@@ -88,6 +128,10 @@ void run_build(const BuildCommand& command, Session& session) {
   ZeroVectors left_out;
   if (options.metric == Metric::kCosine) {
     left_out = leave_out_zero_vectors(vectors, ids, command.zero_vectors);
+  }
+  if (command.dry_run) {
+    report_estimate(vectors.rows(), vectors.cols(), options, session);
+    return;
   }
   const auto started = std::chrono::steady_clock::now();
   const Engine engine = Engine::build(vectors, ids, options, session.executor(), session.job());

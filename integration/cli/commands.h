@@ -22,7 +22,9 @@ struct BuildCommand {
   std::string zero_vectors = "auto";  ///< under cosine: refuse, skip or auto (zero_vectors.h)
   std::size_t M = 16;
   std::size_t ef_construction = 200;
+  std::string codes = "auto";  ///< what links are found and searches walk on
   bool deterministic = false;
+  bool dry_run = false;  ///< only say how much memory it would take
 };
 void run_build(const BuildCommand& command, Session& session);
 

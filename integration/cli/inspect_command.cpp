@@ -82,6 +82,7 @@ void inspect_index(const InspectCommand& command, const Engine& engine, Session&
       {"M", snapshot.M()},
       {"ef_construction", snapshot.ef_construction()},
       {"seed", snapshot.seed()},
+      {"codes", code_kind_name(snapshot.codes().kind())},
       {"entry_point", snapshot.id(snapshot.entry_point())},
       {"window", window},
       {"global_nodes", global},
@@ -89,6 +90,7 @@ void inspect_index(const InspectCommand& command, const Engine& engine, Session&
       {"unreachable", snapshot.unreachable_count()},
       {"memory_bytes",
        {{"vectors", memory.vectors},
+        {"codes", memory.codes},
         {"links", memory.links},
         {"ids", memory.ids},
         {"other", memory.other},
@@ -113,15 +115,16 @@ void inspect_index(const InspectCommand& command, const Engine& engine, Session&
     lines.add("built with", "M " + std::to_string(snapshot.M()) + ", ef-construction " +
                                 std::to_string(snapshot.ef_construction()) + ", seed " +
                                 std::to_string(snapshot.seed()));
+    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())));
     lines.add("entry point", "id " + std::to_string(snapshot.id(snapshot.entry_point())));
     lines.add("unreachable", with_commas(snapshot.unreachable_count()));
     lines.add("window", std::to_string(window) + " graph neighbours (2 x average degree)");
     lines.add("global nodes", with_commas(global) + " of the upper layers");
     lines.add("mask density", fixed(100 * density, 3) + "% of all pairs");
     lines.add("memory", bytes(memory.total() + model_memory) + ": vectors " +
-                            bytes(memory.vectors) + ", links " + bytes(memory.links) + ", ids " +
-                            bytes(memory.ids) + ", other " + bytes(memory.other) + ", model " +
-                            bytes(model_memory));
+                            bytes(memory.vectors) + ", codes " + bytes(memory.codes) + ", links " +
+                            bytes(memory.links) + ", ids " + bytes(memory.ids) + ", other " +
+                            bytes(memory.other) + ", model " + bytes(model_memory));
     if (engine.model()) {
       describe_model(*engine.model(), lines);
     } else {

@@ -36,6 +36,12 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
                   "Candidates looked at while linking: more cost build time and buy graph quality")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  sub->add_option("--codes", command->codes,
+                  "What links are found and searches walk on: float32, bfloat16 or 8-bit codes of "
+                  "the vectors; auto takes the smallest that keep recall")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
+      ->capture_default_str();
+  sub->add_flag("--dry-run", command->dry_run, "Only say how much memory building would take");
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input and seed at any number of threads; slower");
   sub->add_option("--zero-vectors", command->zero_vectors,

@@ -234,6 +234,7 @@ SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
 }
 
 void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
+  static_cast<void>(snapshot.vectors());  // refuses a snapshot without them
   write_snapshot_parts(bundle, snapshot.parts());
   const CodeKind kind = snapshot.codes().kind();
   if (kind == CodeKind::kF32) return;

@@ -21,7 +21,8 @@
 
 namespace halo::io {
 
-/// Adds the sections above; `snapshot` must live until the bundle is written.
+/// Adds the sections above; `snapshot` must live until the bundle is written. Throws kNotPrepared
+/// for a snapshot without vectors.
 void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot);
 
 /// Reads and checks a snapshot: kCorrupt where a section is missing, sizes contradict each other or

@@ -118,6 +118,35 @@ TEST(CodedSearch, AnotherKindOfCodesOnTheSameIndex) {
             search_batch(*plain, data, options, executor).neighbours);
 }
 
+TEST(CodedSearch, WithoutVectorsCodesAnswer) {
+  const Matrix data = whole(1200, 30, 17), queries = whole(50, 30, 18);
+  const auto full = coded_snapshot(data, Metric::kL2, CodeKind::kInt8);
+  const auto lean = full->without_vectors();
+  EXPECT_EQ(lean->memory_usage().vectors, 0U);
+  EXPECT_EQ(lean->memory_usage().codes, full->memory_usage().codes);
+  const Executor executor(2);
+  SearchOptions options;
+  EXPECT_EQ(search_batch(*lean, queries, options, executor).neighbours,
+            search_batch(*full, queries, options, executor).neighbours);
+  options.filter = Filter::of_ids(*lean, std::vector<Id>{3, 70, 71});
+  EXPECT_EQ(search_batch(*lean, queries, options, executor).neighbours,
+            search_batch(*full, queries, options, executor).neighbours);
+  options.filter = {};
+
+  const auto cosine = coded_snapshot(data, Metric::kCosine, CodeKind::kInt8);
+  EXPECT_GT(recall_at(10, search_batch(*cosine->without_vectors(), queries, options, executor),
+                      exact_search_batch(*cosine, queries, options, executor)),
+            0.8);
+  options.exact_walk = true;
+  expect_error(ErrorCode::kNotPrepared, "codes only",
+               [&] { search_batch(*lean, queries, options, executor); });
+  expect_error(ErrorCode::kNotPrepared, "codes only",
+               [&] { exact_search_batch(*lean, queries, {}, executor); });
+  expect_error(ErrorCode::kNotPrepared, "codes only", [&] { lean->vector(0); });
+  expect_error(ErrorCode::kNotPrepared, "codes only", [&] { lean->with_codes(CodeKind::kBf16); });
+  expect_error(ErrorCode::kInvalidArgument, "without codes", [&] { reference->without_vectors(); });
+}
+
 TEST(CodedSearch, RescoringMoreBuysRecallAndNeverMoreThanThePool) {
   const Matrix data = test::random_matrix(3000, 24, 7), queries = test::random_matrix(100, 24, 8);
   const auto snapshot = coded_snapshot(data, Metric::kL2, CodeKind::kInt8);

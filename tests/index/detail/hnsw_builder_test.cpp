@@ -93,7 +93,7 @@ TEST_P(Insertion, LinksAreWithinTheirLayerAndNeverToThemselves) {
 
 TEST_P(Insertion, AStopRestoresTheGraph) {
   const State before(builder_);
-  for (const std::uint64_t items : {1U, 17U, 40U}) {
+  for (const std::uint64_t items : {1U, 17U, 30U}) {
     // A builder each: ThreadSanitizer takes the locks of rows inserted again, in another order, for
     // an inversion, though the first insertion is long over.
     HnswBuilder builder(Metric::kL2, kDim, 4, 30);

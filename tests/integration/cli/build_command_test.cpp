@@ -62,6 +62,36 @@ TEST_F(BuildCommandTest, JsonIsOneObject) {
   EXPECT_EQ(outcome.err, "");
 }
 
+TEST_F(BuildCommandTest, BuildsOnTheCodesAskedFor) {
+  for (const char* codes : {"f32", "bf16", "int8", "auto"}) {
+    auto arguments = build_arguments(path("vectors.npy"));
+    arguments.insert(arguments.end(), {"--json", "--codes", codes});
+    const auto built = halo(arguments).json();
+    const std::string expected = codes == std::string("auto") ? "f32" : codes;  // a small index
+    EXPECT_EQ(built["codes"], expected);
+    const auto inspected = halo({"inspect", "--index", path("out"), "--json"}).json();
+    EXPECT_EQ(inspected["codes"], expected) << "the file remembers";
+    EXPECT_EQ(inspected["memory_bytes"]["codes"] > 0, expected != "f32");
+  }
+  auto arguments = build_arguments(path("vectors.npy"));
+  arguments.insert(arguments.end(), {"--codes", "int4"});
+  EXPECT_EQ(halo(arguments).code, 2);
+}
+
+TEST_F(BuildCommandTest, ADryRunOnlyEstimates) {
+  auto arguments = build_arguments(path("vectors.npy"));
+  arguments.insert(arguments.end(), {"--dry-run", "--codes", "int8"});
+  const Outcome text = halo(arguments);
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("at most"));
+  arguments.emplace_back("--json");
+  const auto facts = halo(arguments).json();
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
+  EXPECT_EQ(facts["vectors"], kRows);
+  EXPECT_EQ(facts["memory_bytes"]["codes"], kRows * 64);
+  EXPECT_GT(facts["peak_memory_bytes"], facts["index_bytes"]);
+}
+
 TEST_F(BuildCommandTest, DeterministicFilesDoNotDependOnThreads) {
   std::string first;
   for (const char* threads : {"1", "2"}) {

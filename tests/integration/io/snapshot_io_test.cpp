@@ -83,6 +83,35 @@ TEST(SnapshotIo, RoundTrips) {
   }
 }
 
+TEST(SnapshotIo, RemembersTheKindOfCodes) {
+  const auto plain = build(60, 20, Metric::kCosine);
+  for (const CodeKind kind : {CodeKind::kBf16, CodeKind::kInt8}) {
+    const auto coded = plain->with_codes(kind);
+    const auto back = load(saved(*coded));
+    expect_same(*coded, *back);
+    EXPECT_EQ(back->codes().kind(), kind);
+    EXPECT_TRUE(std::ranges::equal(std::span(back->codes().data(), back->codes().bytes()),
+                                   std::span(coded->codes().data(), coded->codes().bytes())));
+  }
+  BundleWriter writer;
+  expect_error(ErrorCode::kNotPrepared, "codes only", [&] {
+    write_snapshot(writer, *plain->with_codes(CodeKind::kInt8)->without_vectors());
+  });
+}
+
+TEST(SnapshotIo, RefusesUnknownOrGarbledCodes) {
+  const auto plain = build(20, 4, Metric::kL2);
+  for (const std::size_t bytes : {4U, 3U, 8U}) {
+    BundleWriter writer;
+    write_snapshot_parts(writer, plain->parts());
+    writer.add(SectionKind::kSnapshotCodes, "snapshot.codes",
+               std::vector<std::byte>(bytes, std::byte{9}));
+    MemoryFileSystem memory;
+    writer.write("file", {}, memory);
+    expect_error(ErrorCode::kCorrupt, "codes", [&] { load(memory); });
+  }
+}
+
 TEST(SnapshotIo, RoundTripsOnDisk) {
   const halo::test::TemporaryFolder folder;
   const auto snapshot = build(100, 20, Metric::kL2);
