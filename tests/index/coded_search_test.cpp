@@ -144,7 +144,8 @@ TEST(CodedSearch, WithoutVectorsCodesAnswer) {
                [&] { exact_search_batch(*lean, queries, {}, executor); });
   expect_error(ErrorCode::kNotPrepared, "codes only", [&] { lean->vector(0); });
   expect_error(ErrorCode::kNotPrepared, "codes only", [&] { lean->with_codes(CodeKind::kBf16); });
-  expect_error(ErrorCode::kInvalidArgument, "without codes", [&] { reference->without_vectors(); });
+  expect_error(ErrorCode::kInvalidArgument, "without codes",
+               [&] { test::snapshot_of(data)->without_vectors(); });
 }
 
 TEST(CodedSearch, RescoringMoreBuysRecallAndNeverMoreThanThePool) {
