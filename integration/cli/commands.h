@@ -28,6 +28,22 @@ struct BuildCommand {
 };
 void run_build(const BuildCommand& command, Session& session);
 
+struct AddCommand {
+  std::filesystem::path index;
+  std::filesystem::path vectors;
+  std::filesystem::path ids;  ///< empty: the numbers after the greatest id
+  std::string zero_vectors = "auto";
+  bool deterministic = false;
+};
+void run_add(const AddCommand& command, Session& session);
+
+struct RemoveCommand {
+  std::filesystem::path index;
+  std::filesystem::path ids;
+  bool deterministic = false;
+};
+void run_remove(const RemoveCommand& command, Session& session);
+
 struct SearchCommand {
   std::filesystem::path index;
   std::filesystem::path queries;

@@ -56,6 +56,41 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
   });
 }
 
+void register_add(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<AddCommand>();
+  CLI::App* sub = app.add_subcommand(
+      "add", "Add the vectors of a file to an index; refinement must be prepared again");
+  sub->add_option("--index", command->index, "The index file")->required();
+  sub->add_option("--vectors", command->vectors, "Vectors, in any form halo build reads")
+      ->required();
+  sub->add_option("--ids", command->ids,
+                  "Integers (.npy), one a vector; the numbers after the greatest id otherwise");
+  sub->add_flag("--deterministic", command->deterministic,
+                "The same file for the same input at any number of threads; slower");
+  sub->add_option("--zero-vectors", command->zero_vectors,
+                  "Under cosine, vectors without length: refuse the file, skip them, or auto: skip "
+                  "up to one in 500")
+      ->check(CLI::IsMember({"refuse", "skip", "auto"}))
+      ->capture_default_str();
+  add_common_options(*sub, common);
+  sub->callback(
+      [command, &chosen] { chosen = [command](Session& session) { run_add(*command, session); }; });
+}
+
+void register_remove(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<RemoveCommand>();
+  CLI::App* sub = app.add_subcommand(
+      "remove", "Remove vectors from an index; refinement must be prepared again");
+  sub->add_option("--index", command->index, "The index file")->required();
+  sub->add_option("--ids", command->ids, "The ids of the vectors (.npy)")->required();
+  sub->add_flag("--deterministic", command->deterministic,
+                "The same file for the same input at any number of threads; slower");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_remove(*command, session); };
+  });
+}
+
 void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
   auto command = std::make_shared<SearchCommand>();
   CLI::App* sub = app.add_subcommand("search", "Find the nearest vectors of every query in a file");
@@ -176,6 +211,8 @@ void register_verify(CLI::App& app, CommonOptions& common, Command& chosen) {
 
 void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
   register_build(app, common, chosen);
+  register_add(app, common, chosen);
+  register_remove(app, common, chosen);
   register_search(app, common, chosen);
   register_refine(app, common, chosen);
   register_eval(app, common, chosen);
