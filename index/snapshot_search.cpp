@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -108,7 +109,8 @@ void collect(const Filter& filter, const detail::RowScorer* exact, std::size_t c
 // Leaves candidates in scratch.walk.pool, perhaps some that are not allowed among them. `keep`: how
 // many a scan must keep.
 void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score, std::size_t ef,
-                  std::size_t keep, const Filter& filter, SearchScratch::Impl& scratch) {
+                  std::size_t keep, const SearchOptions& options, SearchScratch::Impl& scratch) {
+  const Filter& filter = options.filter;
   const std::size_t n = snapshot.size();
   detail::WalkScratch& walk = scratch.walk;
   const detail::CsrRows rows = detail::layer0_rows(snapshot.parts().layers[0]);
@@ -125,21 +127,28 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
   }
   const Node start = detail::descend(snapshot, score, walk.distances);
   const auto allows = [&](Node node) { return filter.allows(node); };
+  // What is allowed may lie far from the query, or in parts that no bridge joins: then fewer are
+  // found than this.
+  std::size_t enough = options.k;
   if (plan == detail::FilterPlan::kWiden) {
-    const auto wider = static_cast<std::size_t>(static_cast<double>(ef) / share);
+    // As many candidates that ef of them are allowed but for bad luck.
+    const double allowed =
+        static_cast<double>(ef) + 3 * std::sqrt(static_cast<double>(ef) * (1 - share));
+    const auto wider = static_cast<std::size_t>(allowed / share);
     detail::walk_layer(score, n, start, std::clamp(wider, ef, n), rows, walk);
   } else {
+    enough = std::max(enough, std::min(keep, ef));
     scratch.bridge.bridged.start(n);
     const detail::BridgedRows<decltype(allows)> bridged{rows, allows, 2 * snapshot.M(),
                                                         scratch.bridge};
-    detail::walk_layer(score, n, start, ef, bridged, walk);
+    // One more: the start need not be allowed.
+    detail::walk_layer(score, n, start, ef + 1, bridged, walk);
   }
-  // What is allowed may lie far from the query, or in parts that no bridge joins.
   std::size_t found = 0;
-  for (std::size_t i = 0; i < walk.pool.size() && found < keep; ++i) {
+  for (std::size_t i = 0; i < walk.pool.size() && found < enough; ++i) {
     found += allows(walk.pool.node(i)) ? 1 : 0;
   }
-  if (found < std::min(keep, ef)) {
+  if (found < enough) {
     detail::walk_layer_filtered(score, n, start, ef, rows, allows, walk);
   }
 }
@@ -158,7 +167,7 @@ std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
   const Filter& filter = options.filter;
   const std::size_t keep =
       prepared.coded ? detail::rescore_count(snapshot, options.k, options.rescore) : options.k;
-  find_allowed(snapshot, prepared.walk, ef, keep, filter, impl);
+  find_allowed(snapshot, prepared.walk, ef, keep, options, impl);
   collect(filter, prepared.coded ? &prepared.exact : nullptr, keep, impl);
   if (impl.neighbours.size() < options.k && impl.neighbours.size() < filter.count().value_or(n)) {
     // The walk ended in a part of the graph that has no way out: look at everything.
