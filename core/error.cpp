@@ -38,6 +38,8 @@ std::string_view error_code_name(ErrorCode code) noexcept {
       return "not_found";
     case ErrorCode::kInternal:
       return "internal";
+    case ErrorCode::kNoGain:
+      return "no_gain";
   }
   return "unknown";
 }

@@ -29,6 +29,7 @@ enum class ErrorCode : int {
   kOutOfMemory = 15,        ///< an allocation failed, or a size cannot be represented
   kNotFound = 16,           ///< the named file does not exist
   kInternal = 17,           ///< a broken invariant of halo itself: please report it
+  kNoGain = 18,             ///< training was refused: held-out queries do not gain by the model
 };
 
 /// The stable snake_case name of a code, as the command line prints it ("dimension_mismatch").

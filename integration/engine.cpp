@@ -9,10 +9,12 @@
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
+#include "halo/gnn/trained_model.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/io/file.h"
 #include "halo/integration/io/model_io.h"
 #include "halo/integration/io/snapshot_io.h"
+#include "halo/integration/io/trained_io.h"
 #include "halo/integration/refine.h"
 
 namespace halo {
@@ -30,6 +32,7 @@ double seconds_since(Clock::time_point start) {
 struct Worker {
   SearchScratch search;
   gnn::QueryScratch refine;
+  gnn::TrainedModel::Scratch trained;
   std::vector<Node> nodes;
   std::vector<float> distances;
   std::vector<gnn::ScoredNode> scored;
@@ -114,16 +117,21 @@ void order_by_score(Worker& worker, std::size_t k) {
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
-               std::shared_ptr<const gnn::RefinementModel> model)
-    : snapshot_(std::move(snapshot)), model_(std::move(model)) {
+               std::shared_ptr<const gnn::RefinementModel> model,
+               std::shared_ptr<const gnn::TrainedModel> trained)
+    : snapshot_(std::move(snapshot)), model_(std::move(model)), trained_(std::move(trained)) {
   if (!snapshot_) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
-  if (model_ && (model_->size() != snapshot_->size() || model_->dim() != snapshot_->dim())) {
-    throw Error(ErrorCode::kModelMismatch,
-                "the refinement model was prepared for " + std::to_string(model_->size()) +
-                    " vectors of dimension " + std::to_string(model_->dim()) + ", the index has " +
-                    std::to_string(snapshot_->size()) + " of dimension " +
-                    std::to_string(snapshot_->dim()));
-  }
+  const auto check = [&](const auto& of, const char* what) {
+    if (!of || (of->size() == snapshot_->size() && of->dim() == snapshot_->dim())) return;
+    throw Error(ErrorCode::kModelMismatch, std::string("the ") + what + " model was prepared for " +
+                                               std::to_string(of->size()) +
+                                               " vectors of dimension " +
+                                               std::to_string(of->dim()) + ", the index has " +
+                                               std::to_string(snapshot_->size()) +
+                                               " of dimension " + std::to_string(snapshot_->dim()));
+  };
+  check(model_, "refinement");
+  check(trained_, "trained");
 }
 
 Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
@@ -140,13 +148,19 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
 
 Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
                        const MatrixView& sample_queries) const {
-  return Engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries));
+  return Engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries),
+                trained_);
+}
+
+Engine Engine::with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const {
+  return Engine(snapshot_, model_, std::move(trained));
 }
 
 void Engine::save(const std::filesystem::path& path, const Job& job) const {
   io::BundleWriter writer;
   io::write_snapshot(writer, *snapshot_);
   if (model_) io::write_model(writer, *model_);
+  if (trained_) io::write_trained(writer, *trained_);
   writer.write(path, job);
 }
 
@@ -155,8 +169,9 @@ Engine Engine::load(const std::filesystem::path& path) {
   const io::BundleReader reader(path, io::BundleReader::Check::kStructure);
   auto snapshot = io::read_snapshot(reader);
   auto model = io::read_model(reader);
+  auto trained = io::read_trained(reader);
   try {
-    return Engine(std::move(snapshot), std::move(model));
+    return Engine(std::move(snapshot), std::move(model), std::move(trained));
   } catch (const Error& error) {
     io::fail(ErrorCode::kCorrupt, path, error.what());
   }
@@ -166,7 +181,11 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
                             const Executor& executor, const Job& job) const {
   const auto start = Clock::now();
   const bool refining = options.refine != RefineMode::kOff;
-  if (refining && !model_) {
+  const bool trained = options.refine == RefineMode::kTrained;
+  if (trained && !trained_) {
+    throw Error(ErrorCode::kNotPrepared, "no model was trained for this index: train one first");
+  }
+  if (refining && !trained && !model_) {
     throw Error(ErrorCode::kNotPrepared, "this index was never refined: prepare it first");
   }
   if (refining && options.k > options.candidates) {
@@ -195,7 +214,7 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
                                                 results.latency_seconds, executor, job);
   results.search_seconds =
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
-  const double gate = refining ? gate_of(*model_, candidates) : 0.0;
+  const double gate = trained ? 1.0 : refining ? gate_of(*model_, candidates) : 0.0;
   results.gate = gate;
   gnn::NodeFilter allowed;
   if (!options.filter.empty()) {
@@ -208,14 +227,22 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
         for (std::size_t q = begin; q < end; ++q) {
           worker.split(candidates.of(q));
           worker.scored.clear();
-          if (refining) {
-            const auto refine_start = Clock::now();
+          const auto refine_start = Clock::now();
+          if (trained) {
+            trained_->refine(queries.row_span(q), worker.nodes, worker.distances, search_options.k,
+                             allowed, worker.trained);
+            for (std::size_t i = 0; i < worker.trained.nodes.size(); ++i) {
+              worker.scored.push_back({worker.trained.nodes[i], worker.trained.scores[i]});
+            }
+          } else if (refining) {
             gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, gate,
                               allowed, worker.refine, worker.scored);
-            order_by_score(worker, std::min(options.k, worker.scored.size()));
-            refine_seconds[q] = seconds_since(refine_start);
           } else {
             worker.take_distances(options.k);
+          }
+          if (refining) {
+            order_by_score(worker, std::min(options.k, worker.scored.size()));
+            refine_seconds[q] = seconds_since(refine_start);
           }
           const std::size_t found = std::min(options.k, worker.scored.size());
           results.found[q] = found;

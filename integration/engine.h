@@ -26,6 +26,7 @@ namespace halo {
 
 namespace gnn {
 class RefinementModel;
+class TrainedModel;
 struct RefineOptions;
 }  // namespace gnn
 
@@ -33,6 +34,7 @@ enum class RefineMode {
   kOff,   ///< plain snapshot search: ids, order and distances are exactly search()'s
   kAuto,  ///< candidates, and what the graph leads to from them, ordered by the label-free model
           ///< that Engine::refined() prepared
+  kTrained,  ///< candidates found and ordered by the model that train() learned
 };
 
 struct QueryOptions {
@@ -65,7 +67,8 @@ struct BatchResults {
 class Engine {
  public:
   explicit Engine(std::shared_ptr<const GraphSnapshot> snapshot,
-                  std::shared_ptr<const gnn::RefinementModel> model = nullptr);
+                  std::shared_ptr<const gnn::RefinementModel> model = nullptr,
+                  std::shared_ptr<const gnn::TrainedModel> trained = nullptr);
 
   /// VectorIndex::add and seal in one call. `ids` may be empty: row numbers then.
   static Engine build(const MatrixView& vectors, std::span<const Id> ids,
@@ -76,6 +79,10 @@ class Engine {
   /// `sample_queries` (at least 50), and without those stay close to the plain order.
   Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {},
                  const MatrixView& sample_queries = {}) const;
+
+  /// The same index with this trained model (train.h), or without one. Throws kModelMismatch for a
+  /// model of another index.
+  Engine with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const;
 
   /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
   /// before. Throws kNoSpace, kIo, kNotFound (no such folder) or kCancelled.
@@ -91,10 +98,13 @@ class Engine {
   const std::shared_ptr<const GraphSnapshot>& snapshot() const { return snapshot_; }
   /// Null until the index was refined.
   const std::shared_ptr<const gnn::RefinementModel>& model() const { return model_; }
+  /// Null until a model was trained for the index.
+  const std::shared_ptr<const gnn::TrainedModel>& trained() const { return trained_; }
 
  private:
   std::shared_ptr<const GraphSnapshot> snapshot_;
   std::shared_ptr<const gnn::RefinementModel> model_;
+  std::shared_ptr<const gnn::TrainedModel> trained_;
 };
 
 }  // namespace halo

@@ -63,6 +63,22 @@ struct RefineCommand {
 };
 void run_refine(const RefineCommand& command, Session& session);
 
+struct TrainCommand {
+  std::filesystem::path index;
+  std::filesystem::path labels;        ///< labels, or
+  std::filesystem::path queries;       ///< queries
+  std::filesystem::path qrels;         ///< with judgements
+  std::filesystem::path label_ids;     ///< empty: label i belongs to id i
+  std::filesystem::path export_model;  ///< empty: not written
+  double validation_fraction = 0.2;
+  std::size_t epochs = 0;  ///< 0: a fixed number of steps
+  std::size_t candidates = 400;
+  bool unseen_classes = false;
+};
+/// Throws kNoGain, with the index unchanged, where validation refuses the model; the table is
+/// printed before.
+void run_train(const TrainCommand& command, Session& session);
+
 struct EvalCommand {
   std::filesystem::path index;
   std::filesystem::path queries;

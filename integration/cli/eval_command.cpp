@@ -167,8 +167,9 @@ std::string with_sign(double share) {
   return text.front() == '-' ? text : "+" + text;
 }
 
-void print_table(const std::vector<Measured>& all, const std::vector<Interval>& intervals,
-                 std::size_t k, std::ostream& out) {
+void print_table(const std::vector<Measured>& all,
+                 const std::vector<std::vector<Interval>>& intervals, std::size_t k,
+                 std::ostream& out) {
   const Measured& first = all.front();
   std::vector<std::string> header = {"refine"};
   if (first.quality) {
@@ -190,14 +191,14 @@ void print_table(const std::vector<Measured>& all, const std::vector<Interval>& 
     row.push_back(duration(measured.latency.p99));
     table.add(row);
   }
-  if (!intervals.empty()) {
+  for (std::size_t m = 0; m < intervals.size(); ++m) {
     const auto add_row = [&](const std::string& name, double Interval::*value) {
       std::vector<std::string> row = {name};
-      for (const Interval& interval : intervals) row.push_back(with_sign(interval.*value));
+      for (const Interval& interval : intervals[m]) row.push_back(with_sign(interval.*value));
       row.resize(header.size());
       table.add(row);
     };
-    add_row("auto - off", &Interval::mean);
+    add_row(std::string(refine_mode_name(all[m + 1].mode)) + " - off", &Interval::mean);
     add_row("  95% from", &Interval::low);
     add_row("  95% to", &Interval::high);
   }
@@ -206,9 +207,10 @@ void print_table(const std::vector<Measured>& all, const std::vector<Interval>& 
 
 void report(const EvalCommand& command, const Engine& engine, std::size_t queries,
             const std::vector<Measured>& all, Session& session) {
-  std::vector<Interval> intervals;
-  if (all.size() > 1 && all.front().quality) {
-    intervals = differences(all[0], all[1], session.common().seed.value_or(kBootstrapSeed));
+  std::vector<std::vector<Interval>> intervals;  // of each refined mode over the first, off
+  for (std::size_t m = 1; m < all.size() && all.front().quality; ++m) {
+    intervals.push_back(
+        differences(all[0], all[m], session.common().seed.value_or(kBootstrapSeed)));
   }
   nlohmann::ordered_json facts = {
       {"index", command.index.string()},
@@ -221,9 +223,13 @@ void report(const EvalCommand& command, const Engine& engine, std::size_t querie
   if (all.front().quality) facts["judged_queries"] = all.front().quality->queries.size();
   facts["modes"] = nlohmann::ordered_json::array();
   for (const Measured& measured : all) facts["modes"].push_back(facts_of(measured, command.k));
-  for (std::size_t i = 0; i < intervals.size(); ++i) {
-    facts["auto_minus_off"][std::string(measure_name(kMeasures[i]))] = {
-        {"mean", intervals[i].mean}, {"low", intervals[i].low}, {"high", intervals[i].high}};
+  for (std::size_t m = 0; m < intervals.size(); ++m) {
+    auto& minus = facts[std::string(refine_mode_name(all[m + 1].mode)) + "_minus_off"];
+    for (std::size_t i = 0; i < intervals[m].size(); ++i) {
+      const Interval& interval = intervals[m][i];
+      minus[std::string(measure_name(kMeasures[i]))] = {
+          {"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
+    }
   }
   session.report(facts, [&](std::ostream& out) {
     out << with_commas(engine.snapshot()->size()) << " vectors, " << with_commas(queries)
@@ -235,9 +241,12 @@ void report(const EvalCommand& command, const Engine& engine, std::size_t querie
         << session.executor().threads() << " threads; speed at k = " << all.front().speed_k
         << "\n\n";
     print_table(all, intervals, command.k, out);
-    if (all.size() > 1) {
-      out << "\nThe harm gate let " << fixed(100 * all[1].gate, 0) << "% of refinement through.\n";
-    } else {
+    for (const Measured& measured : all) {
+      if (measured.mode != RefineMode::kAuto) continue;
+      out << "\nThe harm gate let " << fixed(100 * measured.gate, 0)
+          << "% of refinement through.\n";
+    }
+    if (all.size() == 1) {
       out << "\nThis index is not prepared for refinement (halo refine): plain search only.\n";
     }
   });
@@ -258,6 +267,9 @@ void run_eval(const EvalCommand& command, Session& session) {
   all.push_back(measure(command, engine, queries, RefineMode::kOff, reference, session));
   if (engine.model()) {
     all.push_back(measure(command, engine, queries, RefineMode::kAuto, reference, session));
+  }
+  if (engine.trained()) {
+    all.push_back(measure(command, engine, queries, RefineMode::kTrained, reference, session));
   }
   report(command, engine, queries.rows, all, session);
 }

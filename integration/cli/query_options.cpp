@@ -9,12 +9,21 @@ namespace halo::cli {
 RefineMode parse_refine_mode(std::string_view name) {
   if (name == "off") return RefineMode::kOff;
   if (name == "auto") return RefineMode::kAuto;
+  if (name == "trained") return RefineMode::kTrained;
   throw Error(ErrorCode::kInvalidArgument,
-              "refinement is off or auto, not \"" + std::string(name) + "\"");
+              "refinement is off, auto or trained, not \"" + std::string(name) + "\"");
 }
 
 std::string_view refine_mode_name(RefineMode mode) noexcept {
-  return mode == RefineMode::kAuto ? "auto" : "off";
+  switch (mode) {
+    case RefineMode::kOff:
+      return "off";
+    case RefineMode::kAuto:
+      return "auto";
+    case RefineMode::kTrained:
+      return "trained";
+  }
+  return "unknown";
 }
 
 double queries_per_second(const BatchResults& results) {

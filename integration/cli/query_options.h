@@ -11,7 +11,7 @@
 
 namespace halo::cli {
 
-/// "off" or "auto"; throws kInvalidArgument for anything else.
+/// "off", "auto" or "trained"; throws kInvalidArgument for anything else.
 RefineMode parse_refine_mode(std::string_view name);
 std::string_view refine_mode_name(RefineMode mode) noexcept;
 

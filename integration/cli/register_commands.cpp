@@ -105,8 +105,9 @@ void register_search(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_option("--refine", command->refine,
-                  "auto re-orders candidates with what halo refine prepared")
-      ->check(CLI::IsMember({"off", "auto"}))
+                  "auto re-orders candidates with what halo refine prepared, trained finds and "
+                  "orders them with what halo train learned")
+      ->check(CLI::IsMember({"off", "auto", "trained"}))
       ->capture_default_str();
   sub->add_option("--candidates", command->candidates,
                   "How many of the nearest refinement re-orders; -k may be as large")
@@ -133,6 +134,47 @@ void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
     chosen = [command](Session& session) { run_refine(*command, session); };
+  });
+}
+
+void register_train(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<TrainCommand>();
+  CLI::App* sub = app.add_subcommand(
+      "train", "Learn refinement from labels or judged queries; kept only where it helps");
+  sub->add_option("--index", command->index, "The index file; it gets the model")->required();
+  CLI::Option* labels =
+      sub->add_option("--labels", command->labels,
+                      "Labels of the vectors (integers): same belongs together; negative: unknown");
+  sub->add_option("--label-ids", command->label_ids,
+                  "The ids --labels belong to; the other vectors have unknown labels")
+      ->needs(labels);
+  CLI::Option* queries = sub->add_option("--queries", command->queries,
+                                         "Queries, in any form halo build reads, with --qrels");
+  CLI::Option* qrels = sub->add_option("--qrels", command->qrels,
+                                       "Judgements: TREC lines of query row, 0, id, grade");
+  queries->needs(qrels)->excludes(labels);
+  qrels->needs(queries);
+  sub->add_option("--validation-fraction", command->validation_fraction,
+                  "Share of the labels or judged queries that is held out to judge by")
+      ->check(CLI::Range(0.01, 0.5))
+      ->capture_default_str();
+  sub->add_flag("--unseen-classes", command->unseen_classes,
+                "Hold out whole classes: the model must help those it was not shown")
+      ->needs(labels);
+  sub->add_option("--epochs", command->epochs,
+                  "Passes over the examples; 0: 250 steps of 256 examples")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--candidates", command->candidates, "Candidates refined while validating")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sub->add_option("--export-model", command->export_model, "Write the model as .safetensors too");
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    if (command->labels.empty() && command->qrels.empty()) {
+      throw CLI::RequiredError("--labels, or --queries with --qrels");
+    }
+    chosen = [command](Session& session) { run_train(*command, session); };
   });
 }
 
@@ -215,6 +257,7 @@ void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
   register_remove(app, common, chosen);
   register_search(app, common, chosen);
   register_refine(app, common, chosen);
+  register_train(app, common, chosen);
   register_eval(app, common, chosen);
   register_inspect(app, common, chosen);
   register_verify(app, common, chosen);

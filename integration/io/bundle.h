@@ -49,6 +49,12 @@ enum class SectionKind : std::uint32_t {
   kModelScales = 21,
   kModelStructureNodes = 22,
   kModelStructureRoots = 23,
+  // 32 - 47: the trained model (trained_io.h)
+  kTrainedManifest = 32,
+  kTrainedProjection = 33,
+  kTrainedStates = 34,
+  kTrainedWindows = 35,
+  kTrainedClasses = 36,
 };
 
 inline constexpr std::uint32_t kBundleVersion = 1;

@@ -56,6 +56,10 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"integration/io/gzip.cpp", "tests/integration/io/idx_test.cpp"},
       {"integration/io/hdf5.cpp", "tests/integration/io/vectors_test.cpp"},
       {"integration/io/posix_file_system.cpp", "tests/integration/io/atomic_write_test.cpp"},
+      {"integration/io/model_tensors.cpp", "tests/integration/io/safetensors_test.cpp"},
+      {"integration/io/trained_io.cpp", "tests/integration/train_test.cpp"},
+      {"integration/prepare_trained.cpp", "tests/integration/train_test.cpp"},
+      {"integration/train_data.cpp", "tests/integration/train_test.cpp"},
       {"integration/refine.cpp", "tests/integration/engine_test.cpp"},
   };
   return kCovered;

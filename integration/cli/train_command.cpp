@@ -1,0 +1,149 @@
+#include <chrono>
+
+#include "halo/gnn/trained_model.h"
+#include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/outputs.h"
+#include "halo/integration/cli/text.h"
+#include "halo/integration/engine.h"
+#include "halo/integration/io/model_tensors.h"
+#include "halo/integration/io/vectors.h"
+#include "halo/integration/train.h"
+
+namespace halo::cli {
+namespace {
+
+// A label for every node of the index.
+std::vector<std::int64_t> labels_of_nodes(const TrainCommand& command,
+                                          const GraphSnapshot& snapshot) {
+  const std::vector<std::int64_t> labels = io::load_labels(command.labels);
+  std::vector<Id> ids;
+  if (command.label_ids.empty()) {
+    for (std::size_t i = 0; i < labels.size(); ++i) ids.push_back(static_cast<Id>(i));
+  } else {
+    ids = io::load_ids(command.label_ids);
+  }
+  if (ids.size() != labels.size() || (command.label_ids.empty() && ids.size() != snapshot.size())) {
+    const std::size_t expected = command.label_ids.empty() ? snapshot.size() : ids.size();
+    throw Error(ErrorCode::kInvalidArgument, command.labels.string() + ": " +
+                                                 std::to_string(labels.size()) + " labels for " +
+                                                 std::to_string(expected) + " vectors");
+  }
+  std::vector<std::int64_t> of_nodes(snapshot.size(), -1);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto node = snapshot.find(ids[i]);
+    if (!node) {
+      throw Error(ErrorCode::kUnknownId, command.labels.string() + ": the index has no id " +
+                                             std::to_string(ids[i]) +
+                                             " (one built with --ids needs --label-ids)");
+    }
+    of_nodes[*node] = labels[i];
+  }
+  return of_nodes;
+}
+
+nlohmann::ordered_json facts_of(const TrainCandidate& candidate) {
+  nlohmann::ordered_json facts = {{"name", candidate.name}};
+  for (const Measure measure : kMeasures) {
+    facts[std::string(measure_name(measure))] = candidate.quality.mean(measure);
+  }
+  if (candidate.gain) {
+    facts["gain"] = {{"mean", candidate.gain->mean},
+                     {"low", candidate.gain->low},
+                     {"high", candidate.gain->high}};
+  }
+  return facts;
+}
+
+void report(const TrainCommand& command, const TrainReport& trained, double seconds,
+            Session& session) {
+  nlohmann::ordered_json facts = {
+      {"index", command.index.string()},
+      {"examples", trained.examples},
+      {"classes", trained.classes},
+      {"validation_queries", trained.table.front().quality.queries.size()},
+      {"validation", nlohmann::ordered_json::array()},
+      {"metric", trained.view},
+      {"accepted", trained.accepted},
+      {"reason", trained.reason},
+      {"train_seconds", seconds},
+  };
+  for (const TrainCandidate& candidate : trained.table) {
+    facts["validation"].push_back(facts_of(candidate));
+  }
+  if (trained.model) {
+    facts["label_weight"] = trained.model->label_weight();
+    facts["plain_share"] = trained.model->plain_share();
+    facts["memory_bytes"] = trained.model->memory_bytes();
+  }
+  session.report(facts, [&](std::ostream& out) {
+    out << with_commas(trained.examples) << " examples, judged by "
+        << with_commas(trained.table.front().quality.queries.size()) << " held-out queries\n\n";
+    std::vector<std::string> header = {"validation"};
+    for (const Measure measure : kMeasures) header.emplace_back(measure_name(measure));
+    header.insert(header.end(), {"mAP gain", "95% from", "95% to"});
+    Table table(header);
+    for (const TrainCandidate& candidate : trained.table) {
+      std::vector<std::string> row = {candidate.name};
+      for (const Measure measure : kMeasures) {
+        row.push_back(percent(candidate.quality.mean(measure)));
+      }
+      if (candidate.gain) {
+        for (const double value :
+             {candidate.gain->mean, candidate.gain->low, candidate.gain->high}) {
+          row.push_back(percent(value));
+        }
+      }
+      row.resize(header.size());
+      table.add(row);
+    }
+    table.print(out);
+    out << '\n'
+        << (trained.accepted ? "Accepted: " : "Refused: ") << trained.reason << ".\n"
+        << "Training took " << duration(seconds) << " on " << session.executor().threads()
+        << " threads.\n";
+    if (trained.model) {
+      out << "The model, on the " << trained.view << ", takes "
+          << bytes(trained.model->memory_bytes()) << "; search with --refine trained.\n";
+    }
+  });
+}
+
+}  // namespace
+
+void run_train(const TrainCommand& command, Session& session) {
+  if (!command.export_model.empty()) {
+    check_output(command.export_model,
+                 {command.index, command.labels, command.queries, command.qrels});
+  }
+  const Engine engine = Engine::load(command.index);
+  TrainingData data;
+  Matrix queries;
+  if (!command.labels.empty()) {
+    data.labels = labels_of_nodes(command, *engine.snapshot());
+  } else {
+    queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
+    data.queries = queries;
+    data.judgements = io::load_qrels(command.qrels, queries.rows());
+  }
+  TrainOptions options;
+  options.validation_fraction = command.validation_fraction;
+  options.unseen_classes = command.unseen_classes;
+  options.epochs = command.epochs;
+  options.candidates = command.candidates;
+  options.metric.seed = session.common().seed.value_or(options.metric.seed);
+  const auto started = std::chrono::steady_clock::now();
+  const TrainReport trained = train(engine, data, options, session.executor(), session.job());
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+  session.job().check();
+  if (trained.accepted) {
+    engine.with_trained(trained.model).save(command.index);
+    if (!command.export_model.empty()) io::export_model(command.export_model, *trained.model);
+  }
+  report(command, trained, taken.count(), session);
+  if (!trained.accepted) {
+    throw Error(ErrorCode::kNoGain, "training was refused and " + command.index.string() +
+                                        " left as it was: " + trained.reason);
+  }
+}
+
+}  // namespace halo::cli

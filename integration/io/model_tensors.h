@@ -1,0 +1,30 @@
+// A learned metric as a safetensors file, so that it can be read, or made, elsewhere.
+//
+//   projection.mean    [dim]         subtracted first
+//   projection.weight  [rank, dim]   y = normalise(weight (x - mean))
+//   scale              [1]           of the cosines, in a softmax over classes
+//   class_centroids    [classes, rank]  where labels were learned from; not needed to read a model
+//   metadata           format = "halo.metric.1", view, unit_input = "true" or "false" (vectors are
+//                      scaled to unit length before the mean is subtracted: cosine and ip indexes)
+//
+// Thread-safety: pure functions.
+#pragma once
+
+#include <filesystem>
+
+#include "halo/integration/io/file.h"
+#include "halo/integration/train.h"
+
+namespace halo::io {
+
+/// Errors as write_safetensors.
+void export_model(const std::filesystem::path& path, const gnn::TrainedModel& model,
+                  const FileSystem& file_system = posix_file_system());
+
+/// Errors as read_safetensors; kUnsupportedFormat for another format or a missing tensor, kCorrupt
+/// for shapes that do not fit each other or values out of range, kModelMismatch for a model of
+/// another dimension or kind of index than `snapshot`'s.
+LearnedProjection import_model(const std::filesystem::path& path, const GraphSnapshot& snapshot,
+                               const FileSystem& file_system = posix_file_system());
+
+}  // namespace halo::io

@@ -1,0 +1,208 @@
+#include "halo/integration/io/trained_io.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "halo/core/error.h"
+
+namespace halo::io {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kLargestManifest = std::size_t{1} << 16;
+constexpr std::uint64_t kMostRows = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint64_t kMostDimensions = 65536;
+constexpr std::uint64_t kMostLayers = 8;
+constexpr std::uint64_t kMostWindow = 1024;
+
+[[noreturn]] void corrupt(const BundleReader& reader, const std::string& what) {
+  fail(ErrorCode::kCorrupt, reader.path(), "trained model: " + what);
+}
+
+void append(std::vector<std::byte>& to, const void* data, std::size_t size) {
+  const auto* begin = static_cast<const std::byte*>(data);
+  to.insert(to.end(), begin, begin + size);
+}
+void append_rows(std::vector<std::byte>& to, const MatrixView& rows) {
+  for (std::size_t i = 0; i < rows.rows; ++i) append(to, rows.row(i), rows.cols * sizeof(float));
+}
+
+// Counts of items, none of which can overflow: each factor was bounded before.
+struct Sizes {
+  std::uint64_t size = 0, dim = 0, rank = 0, layers = 0, window = 0, classes = 0;
+};
+
+std::uint64_t count_of(const Json& json) {
+  if (!json.is_number_unsigned()) throw Error(ErrorCode::kCorrupt, "not a count: " + json.dump());
+  return json.get<std::uint64_t>();
+}
+float real_of(const Json& json) {
+  const double value =
+      json.is_number() ? json.get<double>() : std::numeric_limits<double>::infinity();
+  if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
+    throw Error(ErrorCode::kCorrupt, "not a number: " + json.dump());
+  }
+  return static_cast<float>(value);
+}
+
+Sizes parse_manifest(const BundleReader& reader, gnn::TrainedParts& parts) {
+  const auto& section = reader.at(SectionKind::kTrainedManifest);
+  if (section.size > kLargestManifest) corrupt(reader, "the manifest is too large");
+  const auto bytes = reader.read(section);
+  Sizes sizes;
+  try {
+    const auto* text = reinterpret_cast<const char*>(bytes.data());
+    const Json json = Json::parse(text, text + bytes.size());
+    sizes.size = count_of(json.at("size"));
+    sizes.dim = count_of(json.at("dim"));
+    sizes.rank = count_of(json.at("rank"));
+    sizes.layers = count_of(json.at("layers"));
+    sizes.window = count_of(json.at("window"));
+    sizes.classes = count_of(json.at("classes"));
+    parts.unit_input = json.at("unit_input").get<bool>();
+    parts.view = json.at("view").get<std::string>();
+    parts.scale = real_of(json.at("scale"));
+    parts.layer.sharpness = real_of(json.at("sharpness"));
+    parts.layer.neighbour_share = real_of(json.at("neighbour_share"));
+    parts.label_weight = real_of(json.at("label_weight"));
+    parts.plain_share = real_of(json.at("plain_share"));
+  } catch (const Json::exception& error) {
+    corrupt(reader, std::string("manifest: ") + error.what());
+  } catch (const Error& error) {
+    corrupt(reader, std::string("manifest: ") + error.what());
+  }
+  const auto within = [](std::uint64_t value, std::uint64_t most) {
+    return value >= 1 && value <= most;
+  };
+  if (!within(sizes.size, kMostRows) || !within(sizes.dim, kMostDimensions) ||
+      !within(sizes.rank, kMostDimensions) || !within(sizes.layers, kMostLayers) ||
+      !within(sizes.window, kMostWindow) || sizes.classes > sizes.size) {
+    corrupt(reader, "a size in the manifest is out of range");
+  }
+  return sizes;
+}
+
+// The bytes of a section that must hold exactly `size`, checked before they are allocated.
+std::vector<std::byte> read_exactly(const BundleReader& reader, SectionKind kind,
+                                    std::uint64_t size) {
+  const auto& section = reader.at(kind);
+  if (section.size != size) {
+    corrupt(reader, section.name + " has " + std::to_string(section.size) + " bytes, not " +
+                        std::to_string(size));
+  }
+  return reader.read(section);
+}
+
+// Takes items off the front of a section's bytes.
+class Taker {
+ public:
+  explicit Taker(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
+  void take(void* to, std::size_t size) {
+    std::memcpy(to, bytes_.data() + taken_, size);
+    taken_ += size;
+  }
+  Matrix matrix(std::size_t rows, std::size_t cols) {
+    Matrix out = Matrix::padded(rows, cols);
+    for (std::size_t i = 0; i < rows; ++i) take(out.row(i), cols * sizeof(float));
+    return out;
+  }
+  template <class T>
+  std::vector<T> items(std::size_t count) {
+    std::vector<T> out(count);
+    take(out.data(), count * sizeof(T));
+    return out;
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::size_t taken_ = 0;
+};
+
+}  // namespace
+
+void write_trained(BundleWriter& writer, const gnn::TrainedModel& model) {
+  const gnn::TrainedParts& parts = model.parts();
+  const MatrixView basis = parts.projection.basis();
+  const std::string manifest = Json{
+      {"size", parts.size},
+      {"dim", parts.dim},
+      {"rank", basis.rows},
+      {"layers", parts.states.size() - 1},
+      {"window", parts.window},
+      {"classes", parts.centroids.rows()},
+      {"unit_input", parts.unit_input},
+      {"view", parts.view},
+      {"scale", parts.scale},
+      {"sharpness", parts.layer.sharpness},
+      {"neighbour_share", parts.layer.neighbour_share},
+      {"label_weight", model.label_weight()},
+      {"plain_share",
+       model.plain_share()}}.dump();
+  std::vector<std::byte> text, projection, states, classes;
+  append(text, manifest.data(), manifest.size());
+  append(projection, parts.projection.mean().data(), parts.dim * sizeof(float));
+  append_rows(projection, basis);
+  append_rows(projection, parts.centroids);
+  states.reserve(parts.states.size() * parts.size * basis.rows * sizeof(Bf16));
+  for (const HalfMatrix& state : parts.states) {
+    for (std::size_t i = 0; i < state.rows(); ++i) {
+      append(states, state.row(i), state.cols() * sizeof(Bf16));
+    }
+  }
+  writer.add(SectionKind::kTrainedManifest, "trained.manifest", std::move(text));
+  writer.add(SectionKind::kTrainedProjection, "trained.projection", std::move(projection));
+  writer.add(SectionKind::kTrainedStates, "trained.states", std::move(states));
+  writer.add_borrowed(SectionKind::kTrainedWindows, "trained.windows",
+                      std::as_bytes(std::span(parts.windows)));
+  if (parts.centroids.rows() == 0) return;
+  append(classes, parts.entries.data(), parts.entries.size() * sizeof(std::uint32_t));
+  append(classes, parts.posteriors.classes.data(),
+         parts.posteriors.classes.size() * sizeof(std::uint32_t));
+  append(classes, parts.posteriors.roots.data(), parts.posteriors.roots.size() * sizeof(float));
+  writer.add(SectionKind::kTrainedClasses, "trained.classes", std::move(classes));
+}
+
+std::shared_ptr<const gnn::TrainedModel> read_trained(const BundleReader& reader) {
+  if (reader.find(SectionKind::kTrainedManifest) == nullptr) return nullptr;
+  gnn::TrainedParts parts;
+  const Sizes n = parse_manifest(reader, parts);
+  Taker projection(read_exactly(reader, SectionKind::kTrainedProjection,
+                                sizeof(float) * (n.dim * (1 + n.rank) + n.classes * n.rank)));
+  Taker states(read_exactly(reader, SectionKind::kTrainedStates,
+                            sizeof(Bf16) * n.size * n.rank * (n.layers + 1)));
+  Taker windows(read_exactly(reader, SectionKind::kTrainedWindows,
+                             sizeof(std::uint32_t) * n.size * n.window));
+  parts.size = n.size;
+  parts.dim = n.dim;
+  parts.window = n.window;
+  auto mean = projection.items<float>(n.dim);
+  parts.projection = gnn::Projection(std::move(mean), projection.matrix(n.rank, n.dim));
+  parts.centroids = projection.matrix(n.classes, n.rank);
+  for (std::uint64_t t = 0; t <= n.layers; ++t) {
+    HalfMatrix state(n.size, n.rank);
+    for (std::size_t i = 0; i < n.size; ++i) states.take(state.row(i), n.rank * sizeof(Bf16));
+    parts.states.push_back(std::move(state));
+  }
+  parts.windows = windows.items<std::uint32_t>(n.size * n.window);
+  if (n.classes > 0) {
+    const std::uint64_t kept = n.size * gnn::kClassesKept;
+    Taker classes(read_exactly(reader, SectionKind::kTrainedClasses,
+                               sizeof(std::uint32_t) * (n.classes + kept) + sizeof(float) * kept));
+    parts.entries = classes.items<std::uint32_t>(n.classes);
+    parts.posteriors.classes = classes.items<std::uint32_t>(kept);
+    parts.posteriors.roots = classes.items<float>(kept);
+  }
+  try {
+    return gnn::TrainedModel::create(std::move(parts));
+  } catch (const Error& error) {
+    corrupt(reader, error.what());
+  }
+}
+
+}  // namespace halo::io

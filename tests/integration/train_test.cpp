@@ -1,0 +1,286 @@
+#include "halo/integration/train.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "halo/core/random.h"
+#include "halo/integration/io/bundle.h"
+#include "halo/integration/train_data.h"
+#include "support/test_support.h"
+
+namespace halo {
+namespace {
+
+constexpr std::size_t kRows = 600, kQueries = 120, kDim = 24;
+
+// Classes differ in two of the dimensions; the others, louder, say nothing.
+struct Data {
+  Matrix vectors;
+  std::vector<std::int64_t> labels;
+};
+Data make_data(std::size_t rows, std::uint64_t seed) {
+  Data data{test::random_matrix(rows, kDim, seed), {}};
+  for (std::size_t i = 0; i < rows; ++i) {
+    const double angle = static_cast<double>(i % 6);
+    float* row = data.vectors.row(i);
+    row[0] = 0.3F * row[0] + static_cast<float>(2.0 * std::cos(angle));
+    row[1] = 0.3F * row[1] + static_cast<float>(2.0 * std::sin(angle));
+    data.labels.push_back(static_cast<std::int64_t>(10 * (i % 6)));
+  }
+  return data;
+}
+
+Engine build(const MatrixView& vectors) {
+  BuildOptions options;
+  options.metric = Metric::kCosine;
+  options.deterministic = true;
+  return Engine::build(vectors, {}, options, Executor(1));
+}
+
+// Labels by node, as train() takes them.
+TrainingData by_node(const Engine& engine, const std::vector<std::int64_t>& labels) {
+  TrainingData data;
+  for (const Id id : engine.snapshot()->ids()) {
+    data.labels.push_back(labels[static_cast<std::size_t>(id)]);
+  }
+  return data;
+}
+
+TrainOptions fast() {
+  TrainOptions options;
+  options.metric.steps = 60;
+  options.metric.batch = 64;
+  options.metric.rate = 1e-2F;
+  options.candidates = 150;
+  return options;
+}
+
+double map_of(const Engine& engine, const Data& base, const Data& queries, RefineMode mode) {
+  QueryOptions options;
+  options.k = 100;
+  options.refine = mode;
+  options.candidates = 150;
+  const BatchResults results = engine.search(queries.vectors, options, Executor(2));
+  std::vector<Id> ids(base.labels.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<Id>(i);
+  return quality({results.ids, results.k}, Relevance::from_labels(ids, base.labels, queries.labels))
+      .mean(Measure::kMap100);
+}
+
+class TrainTest : public testing::Test {
+ protected:
+  Data base_ = make_data(kRows, 1), queries_ = make_data(kQueries, 2);
+  Engine engine_ = build(base_.vectors);
+};
+
+TEST_F(TrainTest, LabelsHelpQueriesThatWereNotSeen) {
+  const TrainReport report = train(engine_, by_node(engine_, base_.labels), fast(), Executor(2));
+  ASSERT_TRUE(report.accepted) << report.reason;
+  EXPECT_EQ(report.classes, 6U);
+  EXPECT_EQ(report.examples, kRows);
+  EXPECT_EQ(report.table.front().name, "off");
+  EXPECT_EQ(report.table.back().name, "trained");
+  EXPECT_GT(report.table.back().gain->low, 0.0);
+  const Engine trained = engine_.with_trained(report.model);
+  EXPECT_GT(map_of(trained, base_, queries_, RefineMode::kTrained),
+            map_of(engine_, base_, queries_, RefineMode::kOff) + 0.1);
+}
+
+TEST_F(TrainTest, AFewLabelsHelpToo) {
+  std::vector<std::int64_t> labels = base_.labels;
+  for (std::size_t i = 0; i < kRows; ++i) {
+    if (i % 5 != 0) labels[i] = -1;
+  }
+  const TrainReport report = train(engine_, by_node(engine_, labels), fast(), Executor(2));
+  ASSERT_TRUE(report.accepted) << report.reason;
+  EXPECT_EQ(report.examples, kRows / 5);
+  EXPECT_GT(map_of(engine_.with_trained(report.model), base_, queries_, RefineMode::kTrained),
+            map_of(engine_, base_, queries_, RefineMode::kOff));
+}
+
+TEST_F(TrainTest, JudgementsThatMeanNothingAreRefused) {
+  TrainingData data;
+  data.queries = queries_.vectors;
+  Random random(3);
+  for (std::size_t q = 0; q < kQueries; ++q) {
+    for (int i = 0; i < 5; ++i) {
+      data.judgements.push_back({q, static_cast<std::int64_t>(random.below(kRows)), 1});
+    }
+  }
+  const TrainReport report = train(engine_, data, fast(), Executor(2));
+  EXPECT_FALSE(report.accepted);
+  EXPECT_EQ(report.model, nullptr);
+  EXPECT_NE(report.reason.find("interval"), std::string::npos);
+}
+
+TEST_F(TrainTest, UnseenClassesAreHeldOutWhole) {
+  const TrainingSplit split =
+      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels), 0.34, true, 1);
+  std::vector<bool> seen(6, false);
+  for (const gnn::Example& example : split.training) seen[example.group] = true;
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), true), 4);
+  for (const gnn::Example& example : split.held_out) EXPECT_FALSE(seen[example.group]);
+}
+
+TEST_F(TrainTest, SplitsHoldTheirPromises) {
+  const TrainingSplit split =
+      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels), 0.2, false, 7);
+  EXPECT_EQ(split.held_out.size(), kRows / 5);
+  EXPECT_EQ(split.training.size() + split.held_out.size(), kRows);
+  EXPECT_EQ(split.validation_queries.rows(), kRows / 5);
+  for (std::size_t node = 0; node < kRows; ++node) {
+    const bool hidden = split.training_labels[node] == gnn::kNoClass;
+    const Id id = engine_.snapshot()->id(static_cast<Node>(node));
+    EXPECT_EQ(hidden, std::count(split.self_ids.begin(), split.self_ids.end(), id) == 1);
+  }
+  for (std::size_t q = 0; q < split.self_ids.size(); ++q) {
+    EXPECT_FALSE(split.relevance.relevant(q, split.self_ids[q]));
+    EXPECT_EQ(split.relevance.count(q), kRows / 6 - 1);
+  }
+}
+
+TEST_F(TrainTest, JudgementsTrainTheMetric) {
+  TrainingData data;
+  data.queries = queries_.vectors;
+  for (std::size_t q = 0; q < kQueries; ++q) {
+    for (std::size_t i = q % 6; i < kRows; i += 60) {
+      data.judgements.push_back({q, static_cast<std::int64_t>(i), 1});
+    }
+    data.judgements.push_back({q, static_cast<std::int64_t>((q + 1) % 6), 0});
+  }
+  const TrainReport report = train(engine_, data, fast(), Executor(2));
+  ASSERT_TRUE(report.accepted) << report.reason;
+  EXPECT_EQ(report.classes, 0U);
+  EXPECT_EQ(report.table.front().quality.queries.size(), kQueries / 5);
+  const Data more = make_data(kQueries, 3);
+  EXPECT_GT(map_of(engine_.with_trained(report.model), base_, more, RefineMode::kTrained),
+            map_of(engine_, base_, more, RefineMode::kOff));
+  data.judgements.push_back({kQueries, 0, 1});
+  test::expect_error(ErrorCode::kUnknownId, "judged query",
+                     [&] { train(engine_, data, fast(), Executor(1)); });
+  data.judgements.back() = {0, 123456, 1};
+  test::expect_error(ErrorCode::kUnknownId, "123456",
+                     [&] { train(engine_, data, fast(), Executor(1)); });
+}
+
+std::vector<std::byte> file_of(const Engine& engine, const std::filesystem::path& path) {
+  engine.save(path);
+  const io::BundleReader reader(path);
+  std::vector<std::byte> bytes;
+  for (const auto& section : reader.sections()) {
+    const auto more = reader.read(section);
+    bytes.insert(bytes.end(), more.begin(), more.end());
+  }
+  return bytes;
+}
+
+TEST_F(TrainTest, SameBytesAtAnyThreadCountAndAfterLoading) {
+  const test::TemporaryFolder folder;
+  const auto run = [&](std::size_t threads) {
+    return engine_.with_trained(
+        train(engine_, by_node(engine_, base_.labels), fast(), Executor(threads)).model);
+  };
+  const Engine one = run(1), two = run(2);
+  ASSERT_NE(one.trained(), nullptr);
+  EXPECT_TRUE(file_of(one, folder / "one") == file_of(two, folder / "two"));
+  const Engine loaded = Engine::load(folder / "one");
+  QueryOptions options;
+  options.refine = RefineMode::kTrained;
+  options.candidates = 100;
+  const BatchResults before = one.search(queries_.vectors, options, Executor(1));
+  const BatchResults after = loaded.search(queries_.vectors, options, Executor(2));
+  EXPECT_EQ(before.ids, after.ids);
+  EXPECT_EQ(before.scores, after.scores);
+}
+
+TEST_F(TrainTest, ForgedModelsAreRefused) {
+  const test::TemporaryFolder folder;
+  const Engine trained = engine_.with_trained(
+      train(engine_, by_node(engine_, base_.labels), fast(), Executor(2)).model);
+  trained.save(folder / "whole");
+  const auto refuse = [&](io::SectionKind kind, const std::string& text,
+                          const std::function<void(std::vector<std::byte>&)>& forge) {
+    const io::BundleReader reader(folder / "whole");
+    io::BundleWriter writer;
+    for (const auto& section : reader.sections()) {
+      auto bytes = reader.read(section);
+      if (section.kind == kind) forge(bytes);
+      writer.add(section.kind, section.name, std::move(bytes));
+    }
+    writer.write(folder / "forged");
+    test::expect_error(ErrorCode::kCorrupt, text, [&] { Engine::load(folder / "forged"); });
+  };
+  const auto manifest = [&](const std::string& key, const nlohmann::json& value,
+                            const std::string& text) {
+    refuse(io::SectionKind::kTrainedManifest, text, [&](std::vector<std::byte>& bytes) {
+      const auto* begin = reinterpret_cast<const char*>(bytes.data());
+      auto json = nlohmann::json::parse(begin, begin + bytes.size());
+      json[key] = value;
+      const std::string changed = json.dump();
+      const auto* first = reinterpret_cast<const std::byte*>(changed.data());
+      bytes.assign(first, first + changed.size());
+    });
+  };
+  manifest("size", 4294967295U, "bytes");
+  manifest("rank", 1U << 20, "out of range");
+  manifest("classes", -1, "count");
+  manifest("layers", 9, "out of range");
+  manifest("scale", "big", "number");
+  manifest("label_weight", -2.0, "label weight");
+  refuse(io::SectionKind::kTrainedManifest, "manifest",
+         [](std::vector<std::byte>& bytes) { bytes.resize(bytes.size() / 2); });
+  refuse(io::SectionKind::kTrainedWindows, "outside the index", [](std::vector<std::byte>& bytes) {
+    const std::uint32_t node = kRows;
+    std::memcpy(bytes.data(), &node, sizeof node);
+  });
+  refuse(io::SectionKind::kTrainedStates, "bytes",
+         [](std::vector<std::byte>& bytes) { bytes.pop_back(); });
+  refuse(io::SectionKind::kTrainedClasses, "outside the index",
+         [](std::vector<std::byte>& bytes) { bytes[3] = std::byte{0x7f}; });
+  refuse(io::SectionKind::kTrainedProjection, "finite", [](std::vector<std::byte>& bytes) {
+    const float bad = std::numeric_limits<float>::infinity();
+    std::memcpy(bytes.data(), &bad, sizeof bad);
+  });
+}
+
+TEST_F(TrainTest, RefusesWhatItCannotLearnFrom) {
+  const auto refuse = [&](ErrorCode code, const std::string& text, const TrainingData& data) {
+    test::expect_error(code, text, [&] { train(engine_, data, fast(), Executor(1)); });
+  };
+  refuse(ErrorCode::kInvalidArgument, "labels, or queries", {});
+  TrainingData data;
+  data.labels.assign(10, 1);
+  refuse(ErrorCode::kInvalidArgument, "10 labels", data);
+  data.labels.assign(kRows, -1);
+  refuse(ErrorCode::kEmpty, "too few", data);
+  TrainOptions options;
+  options.validation_fraction = 0.9;
+  test::expect_error(ErrorCode::kInvalidArgument, "validation_fraction",
+                     [&] { options.validate(); });
+  QueryOptions query;
+  query.refine = RefineMode::kTrained;
+  test::expect_error(ErrorCode::kNotPrepared, "trained",
+                     [&] { engine_.search(queries_.vectors, query, Executor(1)); });
+  const Engine other = build(make_data(50, 9).vectors);
+  const auto model = prepare_trained(
+      *other.snapshot(),
+      {"pca", gnn::Projection(std::vector<float>(kDim, 0.0F), test::random_matrix(4, kDim, 1)), 10},
+      {}, 0, Executor(1));
+  test::expect_error(ErrorCode::kModelMismatch, "trained model",
+                     [&] { engine_.with_trained(model); });
+  test::expect_error(ErrorCode::kModelMismatch, "dimension", [&] {
+    prepare_trained(
+        *other.snapshot(),
+        {"pca", gnn::Projection(std::vector<float>(7, 0.0F), test::random_matrix(4, 7, 1)), 10}, {},
+        0, Executor(1));
+  });
+}
+
+}  // namespace
+}  // namespace halo
