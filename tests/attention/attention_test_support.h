@@ -49,8 +49,9 @@ inline void expect_same_bytes(const MatrixView& a, const MatrixView& b) {
 }
 
 inline bool same_bytes(const Tensor& a, const Tensor& b) {
-  return a.batch() == b.batch() && a.n() == b.n() && a.dim() == b.dim() &&
-         std::memcmp(a.data(), b.data(), a.batch() * a.n() * a.dim() * sizeof(float)) == 0;
+  if (a.batch() != b.batch() || a.n() != b.n() || a.dim() != b.dim()) return false;
+  const std::size_t bytes = a.batch() * a.n() * a.dim() * sizeof(float);
+  return bytes == 0 || std::memcmp(a.data(), b.data(), bytes) == 0;
 }
 
 /// x w in double, rounded once.
