@@ -31,9 +31,9 @@ struct RefineOptions;
 }  // namespace gnn
 
 enum class RefineMode {
-  kOff,   ///< plain snapshot search: ids, order and distances are exactly search()'s
-  kAuto,  ///< candidates, and what the graph leads to from them, ordered by the label-free model
-          ///< that Engine::refined() prepared
+  kOff,      ///< plain snapshot search: ids, order and distances are exactly search()'s
+  kAuto,     ///< candidates, and what the graph leads to from them, ordered by the label-free model
+             ///< that Engine::refined() prepared
   kTrained,  ///< candidates found and ordered by the model that train() learned
 };
 
