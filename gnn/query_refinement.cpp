@@ -18,7 +18,7 @@ constexpr float kAnchorWeight = 1.5F;
 constexpr float kSmallestSpan = 1e-9F;
 constexpr float kSmallestScore = 1e-9F;
 constexpr std::size_t kAttentionSteps = 1;
-constexpr std::size_t kRowsAhead = 4;
+constexpr std::size_t kRowsAhead = 12;  // rows lie anywhere in memory: ask for them early
 
 // The zero point and the inverse span of z over `scores`; `sorted` is scratch.
 struct ZScale {
@@ -49,6 +49,7 @@ void state_similarities(std::span<const float> x, const ByteMatrix& states,
   kernels::CodeRows rows;
   rows.base = reinterpret_cast<const std::byte*>(states.data());
   rows.stride = rows.width = width;
+  rows.prefetch_ahead = kRowsAhead;
   kernels::dot_rows_int8()(rows, scratch.codes.data(), nodes.data(), nodes.size(), step, 0.0F,
                            out.data());
   for (std::size_t i = 0; i < nodes.size(); ++i) out[i] *= states.scale(nodes[i]);
@@ -96,11 +97,20 @@ void attend(const RefinementModel& model, const RefinementHead& head, QueryScrat
   }
 }
 
+void prefetch_row(const StructureRows& rows, std::uint32_t node) {
+  const auto* nodes = reinterpret_cast<const char*>(rows.nodes.data() + node * rows.kept);
+  for (std::size_t byte = 0; byte < rows.kept * sizeof(std::uint32_t); byte += 64) {
+    __builtin_prefetch(nodes + byte);
+  }
+  __builtin_prefetch(rows.roots.data() + node * rows.kept);
+}
+
 // view.reach: the window's rows of the structure, weighted by the query's attention.
 void walk(const RefinementModel& model, const RefinementHead& head, QueryScratch& scratch,
           QueryScratch::View& view) {
   const StructureOptions& options = model.parts().options.structure;
   const std::size_t count = std::min(options.window, scratch.window.size());
+  for (std::size_t i = 0; i < count; ++i) prefetch_row(head.structure, scratch.window[i]);
   auto& weights = scratch.content;
   weights.clear();
   scratch.mutual.clear();
@@ -154,19 +164,16 @@ void join(const RefinementModel& model, std::size_t most, const NodeFilter& allo
   auto& place = scratch.window;
   place.resize(found.size());
   std::iota(place.begin(), place.end(), 0U);
-  const std::size_t kept = std::min(most, place.size());
-  std::partial_sort(
-      place.begin(), place.begin() + static_cast<std::ptrdiff_t>(kept), place.end(),
-      [&](auto a, auto b) { return mass[a] != mass[b] ? mass[a] > mass[b] : found[a] < found[b]; });
-  for (std::size_t i = 0; i < kept; ++i) scratch.nodes.push_back(found[place[i]]);
-}
-
-void prefetch_row(const StructureRows& rows, std::uint32_t node) {
-  const auto* nodes = reinterpret_cast<const char*>(rows.nodes.data() + node * rows.kept);
-  for (std::size_t byte = 0; byte < rows.kept * sizeof(std::uint32_t); byte += 64) {
-    __builtin_prefetch(nodes + byte);
+  const auto kept = static_cast<std::ptrdiff_t>(std::min(most, place.size()));
+  const auto more = [&](std::uint32_t a, std::uint32_t b) {
+    return mass[a] != mass[b] ? mass[a] > mass[b] : found[a] < found[b];
+  };
+  if (std::cmp_less(kept, place.size())) {
+    std::nth_element(place.begin(), place.begin() + kept, place.end(), more);
+    place.resize(static_cast<std::size_t>(kept));
   }
-  __builtin_prefetch(rows.roots.data() + node * rows.kept);
+  std::sort(place.begin(), place.end(), more);
+  for (const auto i : place) scratch.nodes.push_back(found[i]);
 }
 
 // scratch.structure: the affinity of every node's walks with the query's, the greatest 1. Takes

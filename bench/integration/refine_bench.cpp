@@ -15,7 +15,7 @@
 namespace halo {
 namespace {
 
-constexpr std::size_t kRows = 20000, kQueries = 500, kClusters = 400;
+constexpr std::size_t kRows = 100000, kQueries = 500, kClusters = 400;
 
 Matrix clustered(std::size_t rows, std::size_t dim, std::uint64_t stream) {
   Matrix x = Matrix::padded(rows, dim);
