@@ -9,30 +9,15 @@
 #include "halo/core/kernels/code_distance.h"
 #include "halo/core/kernels/sparse_rows.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/z_scale.h"
 
 namespace halo::gnn {
 namespace {
 
-constexpr std::size_t kZeroRank = 100;  // z is 0 at the 101st best score
 constexpr float kAnchorWeight = 1.5F;
-constexpr float kSmallestSpan = 1e-9F;
 constexpr float kSmallestScore = 1e-9F;
 constexpr std::size_t kAttentionSteps = 1;
 constexpr std::size_t kRowsAhead = 12;  // rows lie anywhere in memory: ask for them early
-
-// The zero point and the inverse span of z over `scores`; `sorted` is scratch.
-struct ZScale {
-  float zero = 0, inverse_span = 0;
-  float operator()(float s) const { return (s - zero) * inverse_span; }
-};
-ZScale z_scale(std::span<const float> scores, std::vector<float>& sorted) {
-  sorted.assign(scores.begin(), scores.end());
-  const auto rank = static_cast<std::ptrdiff_t>(std::min(kZeroRank, sorted.size() - 1));
-  std::nth_element(sorted.begin(), sorted.begin() + rank, sorted.end(), std::greater<>());
-  const float zero = sorted[static_cast<std::size_t>(rank)];
-  const float span = *std::max_element(sorted.begin(), sorted.begin() + rank + 1) - zero;
-  return {zero, span > kSmallestSpan ? 1.0F / span : 0.0F};
-}
 
 // out[i] = <x, state of nodes[i]>, x of unit length rounded to 16 bits.
 void state_similarities(std::span<const float> x, const ByteMatrix& states,

@@ -9,13 +9,13 @@
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/softmax.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/z_scale.h"
 
 namespace halo::gnn {
 namespace {
 
 constexpr std::size_t kMostLayers = 8;
 constexpr std::size_t kMostWindow = 1024;
-constexpr std::size_t kZeroRank = 100;    // z is 0 at the 101st best score
 constexpr std::size_t kEntryClasses = 4;  // likeliest classes a walk begins at
 constexpr std::size_t kLabelWindow = 20;  // neighbours the query's class is read off
 constexpr float kLabelSharpness = 4.0F;   // of the attention to them
@@ -23,7 +23,6 @@ constexpr float kCosineWeight = 0.5F;
 constexpr float kCentroidShare = 0.25F;     // of the query's class that its centroids decide
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
 constexpr float kLargestLabelWeight = 1000.0F;
-constexpr float kSmallestSpan = 1e-9F;
 
 void require(bool holds, const std::string& what) {
   if (!holds) throw Error(ErrorCode::kCorrupt, "trained model: " + what);
@@ -76,13 +75,8 @@ void check_use(float label_weight, float plain_share) {
 
 // The scores' z, in place.
 void to_z(std::span<float> scores, std::vector<float>& sorted) {
-  sorted.assign(scores.begin(), scores.end());
-  const auto rank = static_cast<std::ptrdiff_t>(std::min(kZeroRank, sorted.size() - 1));
-  std::nth_element(sorted.begin(), sorted.begin() + rank, sorted.end(), std::greater<>());
-  const float zero = sorted[static_cast<std::size_t>(rank)];
-  const float span = *std::max_element(sorted.begin(), sorted.begin() + rank + 1) - zero;
-  const float scale = span > kSmallestSpan ? 1.0F / span : 0.0F;
-  for (float& s : scores) s = (s - zero) * scale;
+  const ZScale z = z_scale(scores, sorted);
+  for (float& s : scores) s = z(s);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "halo/core/error.h"
 #include "halo/gnn/harm_gate.h"
+#include "halo/integration/io/manifest_numbers.h"
 
 namespace halo::io {
 namespace {
@@ -54,20 +55,6 @@ std::vector<T> read_array(const BundleReader& reader, SectionKind kind, std::uin
   std::vector<T> items(count);
   reader.read(section, std::as_writable_bytes(std::span(items)));
   return items;
-}
-
-// A number that fits: JSON also holds negative, fractional and absurdly large ones.
-std::uint64_t count_of(const Json& json) {
-  if (!json.is_number_unsigned()) throw Error(ErrorCode::kCorrupt, "not a count: " + json.dump());
-  return json.get<std::uint64_t>();
-}
-float real_of(const Json& json) {
-  const double value =
-      json.is_number() ? json.get<double>() : std::numeric_limits<double>::infinity();
-  if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
-    throw Error(ErrorCode::kCorrupt, "not a number: " + json.dump());
-  }
-  return static_cast<float>(value);
 }
 
 Json manifest_of(const gnn::RefinementParts& parts) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/integration/io/manifest_numbers.h"
 
 namespace halo::io {
 namespace {
@@ -37,19 +38,6 @@ void append_rows(std::vector<std::byte>& to, const MatrixView& rows) {
 struct Sizes {
   std::uint64_t size = 0, dim = 0, rank = 0, layers = 0, window = 0, classes = 0;
 };
-
-std::uint64_t count_of(const Json& json) {
-  if (!json.is_number_unsigned()) throw Error(ErrorCode::kCorrupt, "not a count: " + json.dump());
-  return json.get<std::uint64_t>();
-}
-float real_of(const Json& json) {
-  const double value =
-      json.is_number() ? json.get<double>() : std::numeric_limits<double>::infinity();
-  if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
-    throw Error(ErrorCode::kCorrupt, "not a number: " + json.dump());
-  }
-  return static_cast<float>(value);
-}
 
 Sizes parse_manifest(const BundleReader& reader, gnn::TrainedParts& parts) {
   const auto& section = reader.at(SectionKind::kTrainedManifest);
