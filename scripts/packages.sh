@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one list of Debian 12 packages halo is built from; installs those that are missing.
 #
-#   scripts/packages.sh [--tests] [--demo] [--ci] [--list]
+#   scripts/packages.sh [--tests] [--demo] [--ci] [--docs] [--list]
 #
 # Without an option: what the library and the command need. --list only prints the names. Needs
 # nothing but apt; asks sudo for the installation unless run as root, and nothing at all where
@@ -23,6 +23,7 @@ for option in "$@"; do
     --tests) packages+=(libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
     --demo) packages+=(dataset-fashion-mnist) ;;
     --ci) packages+=(clang clang-format clang-tidy) ;;
+    --docs) packages+=(doxygen) ;;
     --list) list_only=yes ;;
     *) echo "packages.sh: unknown option $option" >&2; exit 2 ;;
   esac
