@@ -40,6 +40,8 @@ std::string_view error_code_name(ErrorCode code) noexcept {
       return "internal";
     case ErrorCode::kNoGain:
       return "no_gain";
+    case ErrorCode::kMemoryLimit:
+      return "memory_limit";
   }
   return "unknown";
 }

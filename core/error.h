@@ -30,7 +30,11 @@ enum class ErrorCode : int {
   kNotFound = 16,           ///< the named file does not exist
   kInternal = 17,           ///< a broken invariant of halo itself: please report it
   kNoGain = 18,             ///< training was refused: held-out queries do not gain by the model
+  kMemoryLimit = 19,        ///< the work would take more memory than the caller's limit
 };
+
+/// Codes are 1 to kErrorCodes.
+inline constexpr int kErrorCodes = 19;
 
 /// The stable snake_case name of a code, as the command line prints it ("dimension_mismatch").
 std::string_view error_code_name(ErrorCode code) noexcept;

@@ -1,8 +1,10 @@
 #include "halo/index/exact_search.h"
 
 #include <algorithm>
+#include <new>
 #include <vector>
 
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/row_scorer.h"
 #include "halo/index/detail/scan.h"
@@ -17,7 +19,7 @@ constexpr std::size_t kVectorBlock = 64;
 }  // namespace
 
 std::size_t exact_search(const GraphSnapshot& snapshot, std::span<const float> query,
-                         const SearchOptions& options, std::span<Neighbour> out) {
+                         const SearchOptions& options, std::span<Neighbour> out) try {
   options.validate(snapshot);
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
@@ -26,11 +28,13 @@ std::size_t exact_search(const GraphSnapshot& snapshot, std::span<const float> q
   const auto score = detail::f32_scorer(snapshot.metric(), snapshot.vectors(), prepared.data());
   std::vector<Neighbour> heap;
   return detail::scan_nearest(score, snapshot, options, heap, out);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView& queries,
                                  const SearchOptions& options, const Executor& executor,
-                                 const Job& job) {
+                                 const Job& job) try {
   options.validate(snapshot);
   detail::check_queries(snapshot, queries, executor);
   SearchResults results = detail::make_results(queries.rows, options.k);
@@ -65,6 +69,8 @@ SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView
     job.advance(end - begin);
   });
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 }  // namespace halo

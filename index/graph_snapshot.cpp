@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/reachability.h"
 
@@ -158,7 +160,8 @@ std::vector<Node> check_ids(const SnapshotParts& parts) {
 
 }  // namespace
 
-std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts, CodeKind codes) {
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts,
+                                                           CodeKind codes) try {
   if (code_kind_name(codes) == "unknown") {
     fail("unknown kind of codes " + std::to_string(static_cast<std::uint32_t>(codes)));
   }
@@ -171,14 +174,18 @@ std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts, 
   auto encoded = VectorCodes::encode(codes, contents->parts.metric, contents->parts.vectors);
   return std::shared_ptr<const GraphSnapshot>(
       new GraphSnapshot(std::move(contents), std::move(encoded)));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a snapshot"; });
 }
 
-std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_codes(CodeKind codes) const {
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_codes(CodeKind codes) const try {
   return std::shared_ptr<const GraphSnapshot>(
       new GraphSnapshot(contents_, VectorCodes::encode(codes, metric(), vectors())));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for codes"; });
 }
 
-std::shared_ptr<const GraphSnapshot> GraphSnapshot::without_vectors() const {
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::without_vectors() const try {
   if (codes_.kind() == CodeKind::kF32) {
     throw Error(ErrorCode::kInvalidArgument, "an index without codes cannot drop its vectors");
   }
@@ -195,6 +202,8 @@ std::shared_ptr<const GraphSnapshot> GraphSnapshot::without_vectors() const {
   auto contents = std::make_shared<const Contents>(std::move(copy), contents_->nodes_by_id);
   return std::shared_ptr<const GraphSnapshot>(
       new GraphSnapshot(std::move(contents), codes_.clone()));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a snapshot"; });
 }
 
 void GraphSnapshot::refuse_vectors() {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "halo/core/out_of_memory.h"
 #include "halo/core/published.h"
 #include "halo/index/detail/idle_thread.h"
 #include "halo/index/detail/live_seal.h"
@@ -394,12 +395,18 @@ void LiveIndex::Impl::free_retired() {
   }
 }
 
-LiveIndex::LiveIndex(std::size_t dim, const LiveOptions& options)
-    : impl_(std::make_unique<Impl>(dim, options, nullptr)) {}
+LiveIndex::LiveIndex(std::size_t dim, const LiveOptions& options) try
+    : impl_(std::make_unique<Impl>(dim, options, nullptr)) {
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a live index"; });
+}
 
-LiveIndex::LiveIndex(std::shared_ptr<const GraphSnapshot> snapshot, const LiveOptions& options)
+LiveIndex::LiveIndex(std::shared_ptr<const GraphSnapshot> snapshot, const LiveOptions& options) try
     : impl_(std::make_unique<Impl>(not_null(snapshot).dim(),
-                                   with_snapshot(not_null(snapshot), options), snapshot)) {}
+                                   with_snapshot(not_null(snapshot), options), snapshot)) {
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a live index"; });
+}
 
 LiveIndex::~LiveIndex() = default;
 
@@ -410,22 +417,22 @@ LiveView LiveIndex::view() const { return LiveView(impl_->published.load()); }
 void LiveIndex::add(const MatrixView& vectors, std::span<const Id> ids, const Job& job) try {
   impl_->write(Write::kAdd, vectors, ids, job);
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory,
-              "no memory to add " + std::to_string(vectors.rows) + " vectors");
+  throw_out_of_memory(
+      [&] { return "no memory to add " + std::to_string(vectors.rows) + " vectors"; });
 }
 
 void LiveIndex::update(const MatrixView& vectors, std::span<const Id> ids, const Job& job) try {
   impl_->write(Write::kUpdate, vectors, ids, job);
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory,
-              "no memory to update " + std::to_string(vectors.rows) + " vectors");
+  throw_out_of_memory(
+      [&] { return "no memory to update " + std::to_string(vectors.rows) + " vectors"; });
 }
 
 void LiveIndex::remove(std::span<const Id> ids) try {
   impl_->remove(ids);
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory,
-              "no memory to remove " + std::to_string(ids.size()) + " vectors");
+  throw_out_of_memory(
+      [&] { return "no memory to remove " + std::to_string(ids.size()) + " vectors"; });
 }
 
 std::shared_ptr<const GraphSnapshot> LiveIndex::seal(const Executor& executor, const Job& job) try {
@@ -449,7 +456,7 @@ std::shared_ptr<const GraphSnapshot> LiveIndex::seal(const Executor& executor, c
   const std::unique_lock<std::mutex> lock(impl_->seal_mutex);
   return impl_->seal(executor, job, false);
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory, "no memory to seal " + std::to_string(size()) + " vectors");
+  throw_out_of_memory([&] { return "no memory to seal " + std::to_string(size()) + " vectors"; });
 }
 
 LiveIndex::Stats LiveIndex::stats() const {

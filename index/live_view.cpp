@@ -1,10 +1,12 @@
 #include "halo/index/live_view.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <tuple>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/live_state.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/exact_search.h"
@@ -90,7 +92,8 @@ void LiveView::search_delta(const LiveSearchOptions& options, LiveScratch::Impl&
 }
 
 std::size_t LiveView::answer(std::span<const float> query, const LiveSearchOptions& options,
-                             LiveScratch& scratch, std::span<LiveNeighbour> out, How how) const {
+                             LiveScratch& scratch, std::span<LiveNeighbour> out, How how) const
+    try {
   options.validate();
   if (query.size() != dim()) {
     throw Error(ErrorCode::kDimensionMismatch, "a query of " + std::to_string(query.size()) +
@@ -118,6 +121,8 @@ std::size_t LiveView::answer(std::span<const float> query, const LiveSearchOptio
                     results.end(), nearer);
   std::copy_n(results.begin(), found, out.begin());
   return found;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 std::size_t LiveView::search(std::span<const float> query, const LiveSearchOptions& options,
@@ -131,7 +136,7 @@ std::size_t LiveView::exact_search(std::span<const float> query, const LiveSearc
 }
 
 LiveResults LiveView::search_batch(const MatrixView& queries, const LiveSearchOptions& options,
-                                   const Executor& executor, const Job& job) const {
+                                   const Executor& executor, const Job& job) const try {
   options.validate();
   if (queries.stride < queries.cols) {
     throw Error(ErrorCode::kInvalidArgument, "the stride of queries is less than their dimension");
@@ -154,6 +159,8 @@ LiveResults LiveView::search_batch(const MatrixView& queries, const LiveSearchOp
         job.advance(end - begin);
       });
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 }  // namespace halo

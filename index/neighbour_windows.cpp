@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/row_scorer.h"
 
@@ -33,7 +35,8 @@ void check_window(std::size_t window) {
 
 }  // namespace
 
-std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node, std::size_t window) {
+std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node,
+                                   std::size_t window) try {
   check_window(window);
   if (node >= snapshot.size()) {
     throw Error(ErrorCode::kUnknownId,
@@ -43,10 +46,12 @@ std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node, std
   std::vector<Node> nearest;
   select(snapshot, node, window, scratch, nearest);
   return nearest;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a window"; });
 }
 
 CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
-                          const Executor& executor, const Job& job) {
+                          const Executor& executor, const Job& job) try {
   check_window(window);
   const std::size_t n = snapshot.size();
   std::vector<detail::WalkScratch> scratches(executor.threads());
@@ -83,6 +88,8 @@ CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
     chunk = {};
   }
   return {std::move(offsets), std::move(columns), n};
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for windows"; });
 }
 
 }  // namespace halo

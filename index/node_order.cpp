@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <numeric>
 #include <span>
+
+#include "halo/core/out_of_memory.h"
 
 namespace halo {
 namespace {
@@ -98,7 +101,7 @@ class Walker {
 
 }  // namespace
 
-std::vector<std::uint32_t> reverse_cuthill_mckee(const CsrView& links) {
+std::vector<std::uint32_t> reverse_cuthill_mckee(const CsrView& links) try {
   const Undirected graph(links);
   Walker walker(graph);
   std::vector<std::uint32_t> order;
@@ -108,6 +111,8 @@ std::vector<std::uint32_t> reverse_cuthill_mckee(const CsrView& links) {
   }
   std::reverse(order.begin(), order.end());
   return order;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to order nodes"; });
 }
 
 double mean_link_length(const CsrView& links, const std::vector<std::uint32_t>& order) {

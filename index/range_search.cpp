@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <string>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/scan.h"
 #include "halo/index/search_cursor.h"
@@ -26,7 +28,7 @@ void RangeOptions::validate(const GraphSnapshot& snapshot) const {
 }
 
 std::vector<Neighbour> range_search(const std::shared_ptr<const GraphSnapshot>& snapshot,
-                                    std::span<const float> query, const RangeOptions& options) {
+                                    std::span<const float> query, const RangeOptions& options) try {
   options.validate(not_null(snapshot));
   SearchCursor cursor(snapshot, query, {1, options.ef, options.filter});
   std::vector<Neighbour> results, page(std::max<std::size_t>(16, options.ef / 2));
@@ -44,11 +46,13 @@ std::vector<Neighbour> range_search(const std::shared_ptr<const GraphSnapshot>& 
   }
   std::sort(results.begin(), results.end(), detail::nearer);
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 std::vector<Neighbour> exact_range_search(const std::shared_ptr<const GraphSnapshot>& snapshot,
                                           std::span<const float> query,
-                                          const RangeOptions& options) {
+                                          const RangeOptions& options) try {
   options.validate(not_null(snapshot));
   detail::check_dimension(*snapshot, query.size());
   Matrix prepared = Matrix::padded(1, query.size());
@@ -64,11 +68,13 @@ std::vector<Neighbour> exact_range_search(const std::shared_ptr<const GraphSnaps
   }
   std::sort(results.begin(), results.end(), detail::nearer);
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 RangeResults range_search_batch(const std::shared_ptr<const GraphSnapshot>& snapshot,
                                 const MatrixView& queries, const RangeOptions& options,
-                                const Executor& executor, const Job& job) {
+                                const Executor& executor, const Job& job) try {
   options.validate(not_null(snapshot));
   detail::check_queries(*snapshot, queries, executor);
   std::vector<std::vector<Neighbour>> each(queries.rows);
@@ -87,6 +93,8 @@ RangeResults range_search_batch(const std::shared_ptr<const GraphSnapshot>& snap
     results.offsets.push_back(results.neighbours.size());
   }
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 }  // namespace halo

@@ -1,10 +1,12 @@
 #include "halo/index/search_cursor.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/query_walk.h"
 #include "halo/index/detail/resumable_walk.h"
 #include "halo/index/detail/scan.h"
@@ -69,22 +71,26 @@ std::size_t SearchCursor::Impl::next(std::span<Neighbour> out) {
 }
 
 SearchCursor::SearchCursor(std::shared_ptr<const GraphSnapshot> snapshot,
-                           std::span<const float> query, const SearchOptions& options) {
+                           std::span<const float> query, const SearchOptions& options) try {
   if (!snapshot) throw Error(ErrorCode::kInvalidArgument, "a cursor without a snapshot");
   SearchOptions checked = options;
   checked.k = 1;
   checked.validate(*snapshot);
   detail::check_dimension(*snapshot, query.size());
   impl_ = std::make_unique<Impl>(std::move(snapshot), query, checked);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a cursor"; });
 }
 
 SearchCursor::~SearchCursor() = default;
 SearchCursor::SearchCursor(SearchCursor&&) noexcept = default;
 SearchCursor& SearchCursor::operator=(SearchCursor&&) noexcept = default;
 
-std::size_t SearchCursor::next(std::span<Neighbour> out) {
+std::size_t SearchCursor::next(std::span<Neighbour> out) try {
   if (out.empty()) throw Error(ErrorCode::kInvalidArgument, "a page of no results");
   return impl_->next(out);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 std::size_t SearchCursor::returned() const { return impl_->returned; }

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/filtered_walk.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
@@ -39,7 +41,7 @@ Filter Filter::of_bits(std::shared_ptr<const std::vector<std::uint64_t>> bits) {
   return filter;
 }
 
-Filter Filter::of_ids(const GraphSnapshot& snapshot, std::span<const Id> ids) {
+Filter Filter::of_ids(const GraphSnapshot& snapshot, std::span<const Id> ids) try {
   auto bits = std::make_shared<std::vector<std::uint64_t>>((snapshot.size() + 63) / 64, 0);
   for (const Id id : ids) {
     const std::optional<Node> node = snapshot.find(id);
@@ -49,6 +51,8 @@ Filter Filter::of_ids(const GraphSnapshot& snapshot, std::span<const Id> ids) {
     (*bits)[*node / 64] |= std::uint64_t{1} << (*node % 64);
   }
   return of_bits(std::move(bits));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a filter"; });
 }
 
 Filter Filter::of_predicate(std::function<bool(Node)> allowed) {
@@ -75,10 +79,12 @@ void SearchOptions::validate(const GraphSnapshot& snapshot) const {
   filter.validate(snapshot.size());
 }
 
-void validate_query(const GraphSnapshot& snapshot, std::span<const float> query) {
+void validate_query(const GraphSnapshot& snapshot, std::span<const float> query) try {
   detail::check_dimension(snapshot, query.size());
   std::vector<float> copy(snapshot.dim());
   detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", copy.data());
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to check a query"; });
 }
 
 namespace {
@@ -156,7 +162,8 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
 }  // namespace
 
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
-                   const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out) {
+                   const SearchOptions& options, SearchScratch& scratch,
+                   std::span<Neighbour> out) try {
   options.validate(snapshot);
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
@@ -174,10 +181,13 @@ std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
     return detail::scan_nearest(prepared.exact, snapshot, options, impl.neighbours, out);
   }
   return detail::copy_results(impl.neighbours, options.k, out);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 SearchResults search_batch(const GraphSnapshot& snapshot, const MatrixView& queries,
-                           const SearchOptions& options, const Executor& executor, const Job& job) {
+                           const SearchOptions& options, const Executor& executor,
+                           const Job& job) try {
   options.validate(snapshot);
   detail::check_queries(snapshot, queries, executor);
   SearchResults results = detail::make_results(queries.rows, options.k);
@@ -194,6 +204,8 @@ SearchResults search_batch(const GraphSnapshot& snapshot, const MatrixView& quer
         job.advance(end - begin);
       });
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 }  // namespace halo

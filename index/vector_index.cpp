@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/index/detail/choose_codes.h"
 #include "halo/index/detail/hnsw_builder.h"
 #include "halo/index/detail/levels.h"
@@ -140,13 +141,15 @@ void VectorIndex::Impl::unregister_ids(std::size_t count) noexcept {
   }
 }
 
-VectorIndex::VectorIndex(std::size_t dim, const BuildOptions& options) {
+VectorIndex::VectorIndex(std::size_t dim, const BuildOptions& options) try {
   if (dim == 0 || dim > kMaxDim) {
     throw Error(ErrorCode::kInvalidArgument,
                 "dimension is " + std::to_string(dim) + ", not 1 to " + std::to_string(kMaxDim));
   }
   options.validate();
   impl_ = std::make_unique<Impl>(dim, options);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for an index"; });
 }
 
 VectorIndex VectorIndex::resume(const GraphSnapshot& snapshot, const Executor& executor,
@@ -163,8 +166,8 @@ VectorIndex VectorIndex::resume(const GraphSnapshot& snapshot, const Executor& e
   index.impl_->builder->restore(snapshot, executor);
   return index;
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory,
-              "no memory to go on with " + std::to_string(snapshot.size()) + " vectors");
+  throw_out_of_memory(
+      [&] { return "no memory to go on with " + std::to_string(snapshot.size()) + " vectors"; });
 }
 
 VectorIndex::~VectorIndex() = default;
@@ -221,8 +224,8 @@ void VectorIndex::add(const MatrixView& vectors, std::span<const Id> ids, const 
     throw;
   }
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory,
-              "no memory to add " + std::to_string(vectors.rows) + " vectors");
+  throw_out_of_memory(
+      [&] { return "no memory to add " + std::to_string(vectors.rows) + " vectors"; });
 }
 
 std::size_t VectorIndex::size() const { return impl_->ids.size(); }
@@ -279,7 +282,7 @@ std::shared_ptr<const GraphSnapshot> VectorIndex::seal(const Executor& executor,
   const CodeKind codes = detail::choose_search_codes(*snapshot, executor, job);
   return codes == CodeKind::kF32 ? snapshot : snapshot->with_codes(codes);
 } catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::kOutOfMemory, "no memory to seal " + std::to_string(size()) + " vectors");
+  throw_out_of_memory([&] { return "no memory to seal " + std::to_string(size()) + " vectors"; });
 }
 
 }  // namespace halo

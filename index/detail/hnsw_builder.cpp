@@ -360,8 +360,11 @@ struct HnswBuilder::Impl {
 };
 
 HnswBuilder::HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction,
-                         CodeKind codes)
-    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction, codes)) {}
+                         CodeKind codes) try
+    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction, codes)) {
+} catch (const std::runtime_error&) {
+  throw std::bad_alloc();  // all that hnswlib says here
+}
 HnswBuilder::~HnswBuilder() = default;
 
 float* HnswBuilder::Impl::vector(std::size_t row) const {
