@@ -37,8 +37,22 @@ function(halo_add_room name)
   foreach(dep IN LISTS ARG_PUBLIC_DEPS)
     target_link_libraries(${target} PUBLIC ${dep})
   endforeach()
-  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:halo_flags> ${ARG_PRIVATE_DEPS})
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:halo_flags>)
+  foreach(dep IN LISTS ARG_PRIVATE_DEPS)
+    if(dep MATCHES "^(Eigen3|nlohmann_json)::")
+      # Headers alone: whoever links an installed halo does not need them.
+      target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:${dep}>)
+    else()
+      halo_link_private(${name} ${dep})
+    endif()
+  endforeach()
   set_property(GLOBAL APPEND PROPERTY HALO_ROOMS ${name})
+endfunction()
+
+# halo_link_private(<room> <libraries...>): libraries that the room, and so libhalo.so, is linked with.
+function(halo_link_private name)
+  target_link_libraries(halo_${name} PRIVATE ${ARGN})
+  set_property(GLOBAL APPEND PROPERTY HALO_LINKED_LIBRARIES ${ARGN})
 endfunction()
 
 # halo_add_program(<target> SOURCES <cpp...> DEPS <targets...>): a test, bench, example or tool.

@@ -20,7 +20,7 @@ packages=(
 list_only=
 for option in "$@"; do
   case $option in
-    --tests) packages+=(libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
+    --tests) packages+=(pkgconf dpkg-dev libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
     --demo) packages+=(dataset-fashion-mnist) ;;
     --ci) packages+=(clang clang-format clang-tidy) ;;
     --docs) packages+=(doxygen) ;;

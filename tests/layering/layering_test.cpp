@@ -184,6 +184,13 @@ TEST(IncludeRulesTest, RoomsLookDownOnly) {
   }
 }
 
+TEST(IncludeRulesTest, TheUmbrellaIsForUsers) {
+  const std::string text = "#include \"halo/halo.h\"\n";
+  EXPECT_THAT(check("examples/x.cpp", text), IsEmpty());
+  EXPECT_THAT(check("tests/integration/x_test.cpp", text), IsEmpty());
+  EXPECT_THAT(check("integration/x.cpp", text), ElementsAre(HasSubstr("not halo/halo.h")));
+}
+
 TEST(IncludeRulesTest, DetailIsPrivateToItsRoomAndItsTests) {
   const std::string text = "#include \"halo/index/detail/graph.h\"\n";
   EXPECT_THAT(check("index/x.cpp", text), IsEmpty());

@@ -1,35 +1,38 @@
-// A program outside halo's tree that builds an index and searches it.
+// A program outside halo's tree: builds an index, refines it, saves and loads it, and sees an
+// error.
 #include <cstdio>
 #include <vector>
 
-#include "halo/core/executor.h"
-#include "halo/core/matrix_view.h"
-#include "halo/index/snapshot_search.h"
-#include "halo/index/vector_index.h"
+#include "halo/halo.h"
+
+static_assert(HALO_VERSION >= HALO_VERSION_NUMBER(0, 1, 0));
 
 int main() {
-  constexpr std::size_t kRows = 50;
-  constexpr std::size_t kDim = 3;
-  std::vector<float> values;
+  constexpr std::size_t kRows = 400, kDim = 8;
+  halo::Matrix vectors(kRows, kDim);
   for (std::size_t i = 0; i < kRows; ++i) {
-    const auto x = static_cast<float>(i);
-    values.insert(values.end(), {x, 0.5F * x, 1.0F});
-  }
-  const halo::MatrixView vectors(values.data(), kRows, kDim);
-
-  const halo::Executor executor(1);
-  halo::VectorIndex index(kDim, halo::BuildOptions{});
-  index.add(vectors, executor);
-  const auto snapshot = index.seal(executor);
-
-  halo::SearchOptions options;
-  options.k = 1;
-  const auto results = halo::search_batch(*snapshot, vectors, options, executor);
-  for (std::size_t i = 0; i < kRows; ++i) {
-    if (snapshot->id(results.of(i)[0].node) != static_cast<halo::Id>(i)) {
-      std::printf("vector %zu is not its own nearest neighbour\n", i);
-      return 1;
+    for (std::size_t d = 0; d < kDim; ++d) {
+      vectors.row(i)[d] =
+          static_cast<float>((i * 7919 + d * 104729) % 1009) + (i % 8 == d ? 2000.F : 0.F);
     }
   }
-  return 0;
+  const halo::Executor executor(1);
+  const auto engine = halo::Engine::build(vectors, {}, {.metric = halo::Metric::kCosine}, executor)
+                          .refined({}, executor);
+  engine.save("outside.halo");
+  const auto results = halo::Engine::load("outside.halo")
+                           .search(vectors, {.k = 1, .refine = halo::RefineMode::kAuto}, executor);
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < kRows; ++i)
+    found += results.ids[i] == static_cast<halo::Id>(i) ? 1 : 0;
+  if (found < kRows * 9 / 10) {
+    std::printf("only %zu of %zu vectors found themselves\n", found, kRows);
+    return 1;
+  }
+  try {
+    engine.search(vectors.view().sub_cols(0, 3), {}, executor);
+  } catch (const halo::Error& error) {
+    return error.code() == halo::ErrorCode::kDimensionMismatch ? 0 : 1;
+  }
+  return 1;
 }

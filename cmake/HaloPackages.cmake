@@ -1,0 +1,31 @@
+# cpack -G DEB: libhalo<soname> (the shared library), libhalo-dev (headers, static libraries, CMake and
+# pkg-config files) and halo-tools (the command).
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME halo)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_CONTACT "the halo authors <halo@example.org>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime dev tools)
+
+set(soname ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_COMPRESSION_TYPE gzip)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR})
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libhalo${soname})
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME libhalo-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEV_PACKAGE_SHLIBDEPS OFF)
+# What the static libraries are linked with.
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
+    "libhalo${soname} (= ${PROJECT_VERSION}), libtbb-dev, libhwy-dev, zlib1g-dev, libpng-dev, libhdf5-dev")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME halo-tools)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
+set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "HNSW search refined by graph attention: the library")
+set(CPACK_COMPONENT_DEV_DESCRIPTION "HNSW search refined by graph attention: headers and static libraries")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "HNSW search refined by graph attention: the halo command and service")
+include(CPack)
