@@ -1,5 +1,6 @@
 #include "halo/gnn/gnn_layer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -79,18 +80,26 @@ GnnLayer GnnLayer::with_parameters(std::span<const attention::NamedMatrix> param
 attention::Tensor GnnLayer::forward(const attention::TensorView& x,
                                     const attention::LocalGlobalAttention& attention,
                                     const Executor& executor) const {
-  return run(x, attention, nullptr, executor);
+  return run(x, attention, nullptr, nullptr, executor);
 }
 
 attention::Tensor GnnLayer::forward(const attention::TensorView& x,
                                     const attention::LocalGlobalAttention& attention,
                                     const CsrView& local, const Executor& executor) const {
-  return run(x, attention, &local, executor);
+  return run(x, attention, &local, nullptr, executor);
+}
+
+attention::Tensor GnnLayer::forward(const attention::TensorView& x,
+                                    const attention::LocalGlobalAttention& attention,
+                                    const CsrView* local, Saved& saved,
+                                    const Executor& executor) const {
+  return run(x, attention, local, &saved, executor);
 }
 
 attention::Tensor GnnLayer::run(const attention::TensorView& x,
                                 const attention::LocalGlobalAttention& attention,
-                                const CsrView* local, const Executor& executor) const {
+                                const CsrView* local, Saved* saved,
+                                const Executor& executor) const {
   check_dimension(d_model(), attention.d_model(), "attention");
   check_dimension(d_model(), x.dim, "input");
   const auto normalise = [&](const MatrixSpan& rows) {
@@ -104,13 +113,67 @@ attention::Tensor GnnLayer::run(const attention::TensorView& x,
     input = normed;
   }
   attention::Tensor y(x.batch, x.n, x.dim);
-  attention::Workspace workspace;
-  attention.forward(input, local, y, workspace, executor);
+  if (saved != nullptr) {
+    attention.forward(input, local, y, saved->attention, executor);
+  } else {
+    attention::Workspace workspace;
+    attention.forward(input, local, y, workspace, executor);
+  }
   const MatrixSpan rows = y.span().flat();
   add_residual(x, options_.residual_weight, rows, executor);
+  if (saved != nullptr && options_.norm == Norm::kPostLayer) {
+    saved->kept = attention::Tensor::copy_of(y);
+  }
   if (options_.norm == Norm::kPostLayer) normalise(rows);
-  if (options_.norm == Norm::kL2) l2_normalise(rows, executor);
+  if (options_.norm == Norm::kL2 && saved == nullptr) l2_normalise(rows, executor);
+  if (options_.norm == Norm::kL2 && saved != nullptr) {
+    saved->lengths.resize(rows.rows);
+    l2_normalise(rows, saved->lengths, executor);
+    saved->kept = attention::Tensor::copy_of(y);
+  }
+  if (saved != nullptr) saved->normed = std::move(normed);
   return y;
+}
+
+void GnnLayer::backward(const attention::TensorView& x,
+                        const attention::LocalGlobalAttention& attention, Saved& saved,
+                        const attention::TensorView& d_y, const attention::TensorSpan* d_x,
+                        attention::Gradients& d_attention, attention::Gradients& d_norm,
+                        const Executor& executor) const {
+  check_dimension(d_model(), x.dim, "input");
+  check_dimension(d_model(), d_y.dim, "output's gradient");
+  if (d_y.batch != x.batch || d_y.n != x.n) {
+    throw Error(ErrorCode::kDimensionMismatch,
+                "gnn layer: the output's gradient has " + std::to_string(d_y.batch * d_y.n) +
+                    " rows, the input " + std::to_string(x.batch * x.n));
+  }
+  const auto through_norm = [&](const MatrixView& seen, const MatrixSpan& d) {
+    layer_norm_backward(seen, norm_->gain.row_span(0), options_.epsilon, d,
+                        d_norm.at("norm_gain").row_span(0), d_norm.at("norm_bias").row_span(0),
+                        executor);
+  };
+  attention::Tensor d_sum = attention::Tensor::copy_of(d_y);
+  const MatrixSpan d = d_sum.span().flat();
+  if (options_.norm == Norm::kPostLayer) through_norm(saved.kept.view().flat(), d);
+  if (options_.norm == Norm::kL2) {
+    l2_normalise_backward(saved.kept.view().flat(), saved.lengths, d, executor);
+  }
+  const bool pre = options_.norm == Norm::kPreLayer;
+  const bool further = d_x != nullptr || pre;  // the norm before it has parameters too
+  attention::Tensor d_input(further ? x.batch : 0, x.n, x.dim);
+  const attention::TensorSpan d_input_span = d_input.span();
+  attention.backward(pre ? saved.normed.view() : x, d_sum, saved.attention,
+                     further ? &d_input_span : nullptr, d_attention, executor);
+  if (pre) through_norm(x.flat(), d_input_span.flat());
+  if (d_x == nullptr) return;
+  const MatrixView from = d_input.view().flat();
+  const MatrixSpan to = d_x->flat();
+  executor.parallel_for(to.rows, kRowsPerChunk, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      std::copy_n(from.row(i), to.cols, to.row(i));
+      kernels::axpy(options_.residual_weight, d.row(i), to.row(i), to.cols);
+    }
+  });
 }
 
 }  // namespace halo::gnn

@@ -1,7 +1,8 @@
 // One GNN layer: x <- norm(r x + attention(x)). The attention carries the projections and the
 // graph; the layer carries the residual weight and the norm.
 //
-// Thread-safety: forward is const and stateless; parameters are immutable and shared by copies.
+// Thread-safety: forward and backward are const and stateless (each pass with its own Saved);
+// parameters are immutable and shared by copies.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 
 #include "halo/attention/local_global_attention.h"
 #include "halo/attention/projections.h"
+#include "halo/attention/saved_forward.h"
 #include "halo/attention/tensor.h"
 #include "halo/core/csr_mask.h"
 #include "halo/core/executor.h"
@@ -62,13 +64,36 @@ class GnnLayer {
                             const attention::LocalGlobalAttention& attention, const CsrView& local,
                             const Executor& executor) const;
 
+  /// What a forward pass leaves for its backward pass. Kept between steps of one shape, it
+  /// allocates little.
+  struct Saved {
+    attention::SavedForward attention;
+    attention::Tensor normed;    ///< kPreLayer: what the attention saw
+    attention::Tensor kept;      ///< kL2: the output; kPostLayer: what the norm saw
+    std::vector<float> lengths;  ///< kL2: of the rows before
+  };
+  /// The same bytes as forward; `local`, null for the attention's own pattern, must live until
+  /// backward.
+  attention::Tensor forward(const attention::TensorView& x,
+                            const attention::LocalGlobalAttention& attention, const CsrView* local,
+                            Saved& saved, const Executor& executor) const;
+  /// The gradients of a loss by x, by the attention's parameters and by the norm's, from its
+  /// gradient d_y by the output of the last forward(x, attention, ..., saved). Overwrites d_x
+  /// unless it is null; adds to the gradients, which have attention.named_parameters()' and
+  /// named_parameters()' names. Errors as LocalGlobalAttention::backward. The bytes do not depend
+  /// on the executor's threads.
+  void backward(const attention::TensorView& x, const attention::LocalGlobalAttention& attention,
+                Saved& saved, const attention::TensorView& d_y, const attention::TensorSpan* d_x,
+                attention::Gradients& d_attention, attention::Gradients& d_norm,
+                const Executor& executor) const;
+
  private:
   struct NormParameters {
     Matrix gain, bias;  // [1, d_model]
   };
   attention::Tensor run(const attention::TensorView& x,
                         const attention::LocalGlobalAttention& attention, const CsrView* local,
-                        const Executor& executor) const;
+                        Saved* saved, const Executor& executor) const;
 
   GnnLayerOptions options_;
   std::shared_ptr<const NormParameters> norm_;

@@ -57,9 +57,31 @@ class GnnModel {
                                                 const CsrView& local, const LayerNodes& layer_nodes,
                                                 const Executor& executor) const;
 
+  /// Every layer's: "layers.<t>.<name>", the names as LocalGlobalAttention's and GnnLayer's.
+  std::vector<attention::NamedMatrix> named_parameters() const;
+  /// The same model with some or all of these; errors as attention::assign_parameters.
+  GnnModel with_parameters(std::span<const attention::NamedMatrix> parameters) const;
+
+  /// What a forward pass leaves for its backward pass.
+  struct Saved {
+    std::vector<GnnLayer::Saved> layers;
+    std::vector<attention::Tensor> states;  ///< after each layer but the last
+  };
+  /// The same bytes as forward; `local` must live until backward.
+  attention::Tensor forward(const attention::TensorView& x, const CsrView& local,
+                            const LayerNodes& layer_nodes, Saved& saved,
+                            const Executor& executor) const;
+  /// The gradients of a loss by x and by every parameter, from its gradient d_y by the output of
+  /// the last forward(x, ..., saved). Overwrites d_x unless it is null; adds to `gradients`, which
+  /// has named_parameters()' names. Errors and cost as LocalGlobalAttention::backward, a layer.
+  void backward(const attention::TensorView& x, Saved& saved, const attention::TensorView& d_y,
+                const attention::TensorSpan* d_x, attention::Gradients& gradients,
+                const Executor& executor) const;
+
  private:
   attention::Tensor run_layer(std::size_t t, const attention::TensorView& x, const CsrView* local,
-                              const LayerNodes& layer_nodes, const Executor& executor) const;
+                              const LayerNodes& layer_nodes, GnnLayer::Saved* saved,
+                              const Executor& executor) const;
   std::vector<Block> blocks_;
 };
 
