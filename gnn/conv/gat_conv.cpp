@@ -27,8 +27,8 @@ void add_rows(const MatrixView& rows, const MatrixSpan& sum) {
   }
 }
 
-void require_shapes(const MatrixView& x, std::size_t nodes, std::size_t channels) {
-  if (x.rows != nodes || x.cols != channels) {
+void require_shapes(const ConvInput& x, std::size_t nodes, std::size_t channels) {
+  if (x.rows() != nodes || x.cols() != channels) {
     throw Error(ErrorCode::kDimensionMismatch, "graph attention layer: input of another shape");
   }
 }
@@ -37,6 +37,7 @@ void require_shapes(const MatrixView& x, std::size_t nodes, std::size_t channels
 
 void GatConvOptions::validate() const {
   const bool holds = heads >= 1 && std::isfinite(negative_slope) && dropout >= 0 && dropout < 1 &&
+                     value_dropout >= 0 && value_dropout < 1 &&
                      (version == GatVersion::kGat || version == GatVersion::kGatV2);
   if (!holds) throw Error(ErrorCode::kInvalidArgument, "GAT: an option is out of range");
 }
@@ -116,6 +117,22 @@ float GatConv::logit(const float* left, const float* right, std::size_t head, fl
   return sum;
 }
 
+void GatConv::drop_values(std::uint64_t stream, Saved& saved, const Executor& executor) const {
+  saved.values = Matrix(saved.left.rows(), saved.left.cols());
+  saved.kept_values = Matrix(saved.left.rows(), saved.left.cols());
+  const float keep = 1.0F / (1.0F - options_.value_dropout);
+  executor.parallel_for(saved.left.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      Random random(options_.seed ^ 0x7a15e5ULL, stream * saved.left.rows() + i);
+      for (std::size_t d = 0; d < saved.left.cols(); ++d) {
+        const float kept = random.uniform() < options_.value_dropout ? 0.0F : keep;
+        saved.kept_values.row(i)[d] = kept;
+        saved.values.row(i)[d] = kept * saved.left.row(i)[d];
+      }
+    }
+  });
+}
+
 void GatConv::attend_row(std::size_t i, const ConvGraph& graph, Saved& saved,
                          const std::uint64_t* dropout_stream, float* out) const {
   const std::uint64_t begin = graph.mask().row_offsets()[i],
@@ -145,28 +162,33 @@ void GatConv::attend_row(std::size_t i, const ConvGraph& graph, Saved& saved,
                                 : random.uniform() < options_.dropout ? 0.0F
                                                                       : keep;
       kernels::axpy(share * saved.weights.row(e)[head] * saved.kept.row(e)[head],
-                    saved.left.row(graph.mask().columns()[e]) + first, to, channels_);
+                    saved.summed().row(graph.mask().columns()[e]) + first, to, channels_);
     }
   }
 }
 
-Matrix GatConv::forward(const MatrixView& x, const ConvGraph& graph, Saved& saved,
+Matrix GatConv::forward(const ConvInput& x, const ConvGraph& graph, Saved& saved,
                         const Executor& executor, const std::uint64_t* dropout_stream) const {
   require_shapes(x, graph.nodes(), in_channels());
   const std::size_t width = left_.rows(), entries = graph.mask().entries();
-  saved.left = Matrix(x.rows, width);
-  kernels::gemm_nt(x, left_, saved.left, executor);
+  saved.left = Matrix(x.rows(), width);
+  x.times_transposed(left_, saved.left, executor);
   if (v2()) add_to_rows(saved.left, left_bias_);
   if (two_sided()) {
-    saved.right = Matrix(x.rows, width);
-    kernels::gemm_nt(x, right_, saved.right, executor);
+    saved.right = Matrix(x.rows(), width);
+    x.times_transposed(right_, saved.right, executor);
     add_to_rows(saved.right, right_bias_);
+  }
+  saved.values = Matrix();
+  saved.kept_values = Matrix();
+  if (dropout_stream != nullptr && options_.value_dropout > 0) {
+    drop_values(*dropout_stream, saved, executor);
   }
   saved.slopes = Matrix(entries, options_.heads);
   saved.weights = Matrix(entries, options_.heads);
   saved.kept = Matrix(entries, options_.heads);
-  Matrix out(x.rows, out_dim());
-  executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+  Matrix out(x.rows(), out_dim());
+  executor.parallel_for(x.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       attend_row(i, graph, saved, dropout_stream, out.row(i));
     }
@@ -175,7 +197,7 @@ Matrix GatConv::forward(const MatrixView& x, const ConvGraph& graph, Saved& save
   return out;
 }
 
-void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved& saved,
+void GatConv::backward(const ConvInput& x, const ConvGraph& graph, const Saved& saved,
                        const MatrixView& d_out, const MatrixSpan* d_x,
                        attention::Gradients& gradients, const Executor& executor) const {
   require_shapes(x, graph.nodes(), in_channels());
@@ -184,7 +206,7 @@ void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved&
   const std::size_t heads = options_.heads, width = left_.rows();
   const float share = options_.concat ? 1.0F : 1.0F / static_cast<float>(heads);
   const Matrix& right = two_sided() ? saved.right : saved.left;
-  Matrix d_left(x.rows, width), d_right(x.rows, width), d_logits(mask.entries(), heads);
+  Matrix d_left(x.rows(), width), d_right(x.rows(), width), d_logits(mask.entries(), heads);
   const auto d_head = [&](std::size_t i, std::size_t head) {
     return d_out.row(i) + (options_.concat ? head * channels_ : 0);
   };
@@ -198,13 +220,13 @@ void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved&
     }
   };
   // By rows: the logits, and what reaches r_i.
-  executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+  executor.parallel_for(x.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::uint64_t from = mask.row_offsets()[i], to = mask.row_offsets()[i + 1];
       for (std::size_t head = 0; head < heads; ++head) {
         float mean = 0;
         for (std::uint64_t e = from; e < to; ++e) {
-          const float* l = saved.left.row(mask.columns()[e]) + head * channels_;
+          const float* l = saved.summed().row(mask.columns()[e]) + head * channels_;
           const float slope =
               share * saved.kept.row(e)[head] * kernels::dot(d_head(i, head), l, channels_);
           d_logits.row(e)[head] = slope;
@@ -224,17 +246,25 @@ void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved&
     }
   });
   // By columns: what reaches l_j, as a value and through the logits.
-  executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+  executor.parallel_for(x.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t j = begin; j < end; ++j) {
       const std::uint64_t first = graph.transposed().row_offsets()[j];
       const auto receivers = graph.transposed().row(j);
       for (std::size_t k = 0; k < receivers.size(); ++k) {
         const std::uint64_t e = graph.edge_of()[first + k];
+        for (std::size_t head = 0; head < heads; ++head) {
+          kernels::axpy(share * saved.weights.row(e)[head] * saved.kept.row(e)[head],
+                        d_head(receivers[k], head), d_left.row(j) + head * channels_, channels_);
+        }
+      }
+      for (std::size_t d = 0; !saved.kept_values.empty() && d < width; ++d) {
+        d_left.row(j)[d] *= saved.kept_values.row(j)[d];
+      }
+      for (std::size_t k = 0; k < receivers.size(); ++k) {
+        const std::uint64_t e = graph.edge_of()[first + k];
         const std::size_t i = receivers[k];
         for (std::size_t head = 0; head < heads; ++head) {
           float* d_l = d_left.row(j) + head * channels_;
-          kernels::axpy(share * saved.weights.row(e)[head] * saved.kept.row(e)[head],
-                        d_head(i, head), d_l, channels_);
           if (v2()) {
             add_pair(i, j, head, d_logits.row(e)[head], d_l);
           } else {
@@ -246,7 +276,7 @@ void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved&
   });
   // The attention vectors, in the order of the edges.
   const MatrixSpan d_att = gradients.at(v2() ? "att" : "att_src");
-  for (std::size_t i = 0; i < x.rows; ++i) {
+  for (std::size_t i = 0; i < x.rows(); ++i) {
     for (std::uint64_t e = mask.row_offsets()[i]; e < mask.row_offsets()[i + 1]; ++e) {
       for (std::size_t head = 0; head < heads; ++head) {
         const float slope = d_logits.row(e)[head];
@@ -267,21 +297,21 @@ void GatConv::backward(const MatrixView& x, const ConvGraph& graph, const Saved&
   }
   if (options_.bias) add_rows(d_out, gradients.at("bias"));
   if (two_sided()) {
-    kernels::gemm_tn_add(d_right, x, gradients.at("lin_r.weight"), executor);
+    x.add_weight_gradient(d_right, gradients.at("lin_r.weight"), executor);
     add_rows(d_right, gradients.at("lin_r.bias"));
   } else {
-    for (std::size_t i = 0; i < x.rows; ++i) {
+    for (std::size_t i = 0; i < x.rows(); ++i) {
       kernels::axpy(1.0F, d_right.row(i), d_left.row(i), width);
     }
   }
-  kernels::gemm_tn_add(d_left, x, gradients.at(v2() ? "lin_l.weight" : "lin_src.weight"), executor);
+  x.add_weight_gradient(d_left, gradients.at(v2() ? "lin_l.weight" : "lin_src.weight"), executor);
   if (v2()) add_rows(d_left, gradients.at("lin_l.bias"));
   if (d_x == nullptr) return;
   kernels::gemm(d_left, left_, *d_x, executor);
   if (two_sided()) {
-    Matrix other(x.rows, in_channels());
+    Matrix other(x.rows(), in_channels());
     kernels::gemm(d_right, right_, other, executor);
-    for (std::size_t i = 0; i < x.rows; ++i) {
+    for (std::size_t i = 0; i < x.rows(); ++i) {
       kernels::axpy(1.0F, other.row(i), d_x->row(i), other.cols());
     }
   }

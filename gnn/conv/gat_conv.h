@@ -20,6 +20,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/conv/conv_graph.h"
+#include "halo/gnn/conv/conv_input.h"
 
 namespace halo::gnn {
 
@@ -31,6 +32,9 @@ struct GatConvOptions {
   bool concat = true;           ///< false: heads are averaged
   float negative_slope = 0.2F;  ///< of leaky_relu
   float dropout = 0.0F;         ///< share of the attention weights dropped while training, below 1
+  /// Share of the values l_j dropped while training, below 1, as the paper's program does; logits
+  /// see all of them.
+  float value_dropout = 0.0F;
   bool bias = true;
   bool share_weights = false;  ///< GATv2: lin_r is lin_l
   std::uint64_t seed = 1;      ///< of the Glorot-uniform weights
@@ -60,15 +64,19 @@ class GatConv {
     Matrix slopes;       ///< [entries, heads]: of leaky_relu, GAT only
     Matrix weights;      ///< [entries, heads]: the softmax
     Matrix kept;         ///< [entries, heads]: 0 or 1 / (1 - dropout)
+    Matrix values;       ///< [n, heads out]: what is summed; empty where it is left
+    Matrix kept_values;  ///< [n, heads out]: 0 or 1 / (1 - value_dropout); empty likewise
+
+    const Matrix& summed() const { return values.empty() ? left : values; }
   };
 
-  /// x [n, in] -> [n, out_dim]. With a `dropout_stream` attention weights are dropped, drawn from
-  /// that stream of the seed: another one every step; without, none. A node without edges gets the
-  /// bias alone. O(n in heads out + entries heads out). Throws kDimensionMismatch.
-  Matrix forward(const MatrixView& x, const ConvGraph& graph, Saved& saved,
-                 const Executor& executor, const std::uint64_t* dropout_stream = nullptr) const;
+  /// x [n, in] -> [n, out_dim]. With a `dropout_stream` attention weights and values are dropped,
+  /// drawn from that stream of the seed: another one every step; without, none. A node without
+  /// edges gets the bias alone. O(n in heads out + entries heads out). Throws kDimensionMismatch.
+  Matrix forward(const ConvInput& x, const ConvGraph& graph, Saved& saved, const Executor& executor,
+                 const std::uint64_t* dropout_stream = nullptr) const;
   /// Adds the parameters' gradients; overwrites d_x [n, in] unless it is null.
-  void backward(const MatrixView& x, const ConvGraph& graph, const Saved& saved,
+  void backward(const ConvInput& x, const ConvGraph& graph, const Saved& saved,
                 const MatrixView& d_out, const MatrixSpan* d_x, attention::Gradients& gradients,
                 const Executor& executor) const;
 
@@ -76,6 +84,7 @@ class GatConv {
   bool v2() const { return options_.version == GatVersion::kGatV2; }
   bool two_sided() const { return v2() && !options_.share_weights; }
   float logit(const float* left, const float* right, std::size_t head, float& slope) const;
+  void drop_values(std::uint64_t stream, Saved& saved, const Executor& executor) const;
   void attend_row(std::size_t i, const ConvGraph& graph, Saved& saved,
                   const std::uint64_t* dropout_stream, float* out) const;
 

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::size_t kRowsAtOnce = 64;
 
-void require_shapes(const MatrixView& x, std::size_t nodes, std::size_t channels) {
-  if (x.rows != nodes || x.cols != channels) {
+void require_shapes(const ConvInput& x, std::size_t nodes, std::size_t channels) {
+  if (x.rows() != nodes || x.cols() != channels) {
     throw Error(ErrorCode::kDimensionMismatch, "graph convolution: input of another shape");
   }
 }
@@ -68,13 +68,13 @@ float GcnConv::edge_weight(std::size_t i, std::size_t j, const std::vector<float
   return scales[i] * scales[j] * (options_.improved && i == j ? 2.0F : 1.0F);
 }
 
-Matrix GcnConv::forward(const MatrixView& x, const ConvGraph& graph,
+Matrix GcnConv::forward(const ConvInput& x, const ConvGraph& graph,
                         const Executor& executor) const {
   require_shapes(x, graph.nodes(), in_channels());
-  Matrix h(x.rows, out_channels()), out(x.rows, out_channels());
-  kernels::gemm_nt(x, weight_, h, executor);
+  Matrix h(x.rows(), out_channels()), out(x.rows(), out_channels());
+  x.times_transposed(weight_, h, executor);
   const auto scale = scales(graph);
-  executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+  executor.parallel_for(x.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       for (const std::uint32_t j : graph.mask().row(i)) {
         kernels::axpy(edge_weight(i, j, scale), h.row(j), out.row(i), out.cols());
@@ -85,24 +85,24 @@ Matrix GcnConv::forward(const MatrixView& x, const ConvGraph& graph,
   return out;
 }
 
-void GcnConv::backward(const MatrixView& x, const ConvGraph& graph, const MatrixView& d_out,
+void GcnConv::backward(const ConvInput& x, const ConvGraph& graph, const MatrixView& d_out,
                        const MatrixSpan* d_x, attention::Gradients& gradients,
                        const Executor& executor) const {
   require_shapes(x, graph.nodes(), in_channels());
   require_shapes(d_out, graph.nodes(), out_channels());
-  Matrix d_h(x.rows, out_channels());
+  Matrix d_h(x.rows(), out_channels());
   const auto scale = scales(graph);
-  executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+  executor.parallel_for(x.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t j = begin; j < end; ++j) {
       for (const std::uint32_t i : graph.transposed().row(j)) {
         kernels::axpy(edge_weight(i, j, scale), d_out.row(i), d_h.row(j), d_h.cols());
       }
     }
   });
-  kernels::gemm_tn_add(d_h, x, gradients.at("lin.weight"), executor);
+  x.add_weight_gradient(d_h, gradients.at("lin.weight"), executor);
   if (options_.bias) {
     const MatrixSpan d_bias = gradients.at("bias");
-    for (std::size_t i = 0; i < x.rows; ++i) {
+    for (std::size_t i = 0; i < x.rows(); ++i) {
       kernels::axpy(1.0F, d_out.row(i), d_bias.row(0), d_bias.cols);
     }
   }

@@ -16,6 +16,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/conv/conv_graph.h"
+#include "halo/gnn/conv/conv_input.h"
 
 namespace halo::gnn {
 
@@ -40,9 +41,9 @@ class GcnConv {
 
   /// x [n, in] -> [n, out]. The graph was made with self loops for PyG's add_self_loops = True.
   /// O(n in out + entries out). Throws kDimensionMismatch.
-  Matrix forward(const MatrixView& x, const ConvGraph& graph, const Executor& executor) const;
+  Matrix forward(const ConvInput& x, const ConvGraph& graph, const Executor& executor) const;
   /// Adds the parameters' gradients; overwrites d_x [n, in] unless it is null.
-  void backward(const MatrixView& x, const ConvGraph& graph, const MatrixView& d_out,
+  void backward(const ConvInput& x, const ConvGraph& graph, const MatrixView& d_out,
                 const MatrixSpan* d_x, attention::Gradients& gradients,
                 const Executor& executor) const;
 

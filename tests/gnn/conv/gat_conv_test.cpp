@@ -56,6 +56,7 @@ TEST(GatConv, GradientUnderDropoutMatchesFiniteDifferences) {
     options.version = version;
     options.heads = 2;
     options.dropout = 0.4F;
+    options.value_dropout = 0.3F;
     GatConv layer(3, 4, options);
     const Matrix x = halo::test::random_matrix(4, 3, 1), d_out = halo::test::random_matrix(4, 8, 2);
     const std::uint64_t stream = 5;
@@ -108,6 +109,10 @@ TEST(GatConv, DropoutFollowsItsStreamAndAThreadCountChangesNothing) {
 
 TEST(GatConv, RefusesBadOptionsAndShapes) {
   GatConvOptions options;
+  options.value_dropout = 1.0F;
+  halo::test::expect_error(ErrorCode::kInvalidArgument, "out of range",
+                           [&] { GatConv(3, 2, options); });
+  options.value_dropout = 0.0F;
   options.dropout = 1.0F;
   halo::test::expect_error(ErrorCode::kInvalidArgument, "out of range",
                            [&] { GatConv(3, 2, options); });
