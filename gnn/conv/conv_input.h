@@ -13,8 +13,8 @@ namespace halo::gnn {
 
 class ConvInput {
  public:
-  ConvInput(const MatrixView& dense) : dense_(dense) {}                     // NOLINT
-  ConvInput(const Matrix& dense) : dense_(dense) {}                         // NOLINT
+  ConvInput(const MatrixView& dense) : dense_(dense) {}  // NOLINT
+  ConvInput(const Matrix& dense) : dense_(dense) {}      // NOLINT
   /// Row i holds values[e] in column pattern.columns[e] for its entries e, and zeros. Throws
   /// kDimensionMismatch unless there is one value an entry.
   ConvInput(const CsrView& pattern, std::span<const float> values);
@@ -31,7 +31,7 @@ class ConvInput {
                            const Executor& executor) const;
 
  private:
-    bool sparse_ = false;
+  bool sparse_ = false;
   MatrixView dense_;
   CsrView pattern_;
   std::span<const float> values_;

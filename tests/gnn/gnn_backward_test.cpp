@@ -79,8 +79,8 @@ Values plain_gnn_layer(const Inputs& in, const std::string& prefix, const Values
     const Values q = columns("w_q", h), k = columns("w_k", h), v = columns("w_v", h);
     const Values local = attention::test::plain_attention(
         q, k, v, width, scale, [&](std::size_t i, std::size_t j) { return mask.contains(i, j); });
-    const Values global = attention::test::plain_attention(
-        q, k, v, width, scale, [&](std::size_t, std::size_t j) {
+    const Values global =
+        attention::test::plain_attention(q, k, v, width, scale, [&](std::size_t, std::size_t j) {
           return std::find(globals.begin(), globals.end(), j) != globals.end();
         });
     for (std::size_t i = 0; i < n; ++i) {

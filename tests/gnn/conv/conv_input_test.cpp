@@ -42,7 +42,8 @@ TEST(ConvInput, SparseRowsComputeWhatDenseOnesDo) {
   EXPECT_EQ(sparse.rows(), 5U);
   EXPECT_EQ(sparse.cols(), 6U);
   for (const std::size_t width : {1U, 3U, 40U}) {
-    const Matrix weight = test::random_matrix(width, 6, 1), d_out = test::random_matrix(5, width, 2);
+    const Matrix weight = test::random_matrix(width, 6, 1),
+                 d_out = test::random_matrix(5, width, 2);
     Matrix a = test::random_matrix(5, width, 3), b(5, width);  // what stood there is overwritten
     sparse.times_transposed(weight, a, Executor(2));
     dense.times_transposed(weight, b, Executor(1));
