@@ -343,8 +343,13 @@ void LiveIndex::Impl::work(const std::stop_token& stop) {
     bool ready = false;
     {
       std::unique_lock<std::mutex> lock(wake_mutex);
-      ready = retired.empty() ? wake.wait(lock, stop, due)
-                              : wake.wait_for(lock, stop, kRetireInterval, due);
+      if (retired.empty()) {
+        // A caller's seal retires something too, with nothing else to do afterwards.
+        wake.wait(lock, stop, [&] { return !retired.empty() || due(); });
+      } else {
+        wake.wait_for(lock, stop, kRetireInterval, due);
+      }
+      ready = due();
       if (ready) background_seal = std::stop_source();
     }
     free_retired();

@@ -41,17 +41,20 @@ struct SearchCursor::Impl {
 std::size_t SearchCursor::Impl::next(std::span<Neighbour> out) {
   const std::size_t wanted =
       query.coded ? detail::rescore_count(*snapshot, out.size(), options.rescore) : out.size();
-  walk.widen(query.walk, rows, snapshot->size(), std::max(options.ef, wanted), options.filter);
-  auto& near = walk.sorted_near();
-  const std::size_t count = std::min(wanted, near.size());
   candidates.clear();
   nodes.clear();
+  walk.widen(query.walk, rows, snapshot->size(), std::max(options.ef, wanted), options.filter);
+  const std::size_t count = std::min(wanted, walk.found());
+  // What walk.sorted_near() takes out must be given back: nothing may fail in between.
+  candidates.reserve(count);
+  nodes.reserve(count);
+  if (query.coded && distances.size() < count) distances.resize(count);
+  auto& near = walk.sorted_near();
   for (std::size_t i = 0; i < count; ++i) {
     nodes.push_back(detail::node_of(near[i]));
     candidates.push_back({detail::distance_of(near[i]), nodes.back()});
   }
   if (query.coded) {
-    if (distances.size() < count) distances.resize(count);
     query.exact(nodes.data(), count, distances.data());
     for (std::size_t i = 0; i < count; ++i) candidates[i].distance = distances[i];
     std::sort(candidates.begin(), candidates.end(), detail::nearer);

@@ -28,23 +28,35 @@ class ResumableWalk {
     near_.clear();
     far_.clear();
     visited_.start(size);
+    prepare(1);
     take(score, visited_.visit(std::span(&entry, 1)), filter, 1);
   }
 
   /// Walks until the `ef` nearest allowed nodes that were not taken are nearer than every node not
-  /// yet expanded. Where no link leads on before that, every node that is left is looked at.
+  /// yet expanded. Where no link leads on before that, every node that is left is looked at. Where
+  /// memory runs out, a step is not taken, and the next call takes it.
   void widen(const RowScorer& score, const CsrRows& rows, std::size_t size, std::size_t ef,
              const Filter& filter) {
-    while (near_.size() < ef && !far_.empty())
+    while (near_.size() < ef && !far_.empty()) {
+      make_room(near_, 1);
       push(near_, std::less<>(), pop(far_, std::greater<>()));
-    while (!frontier_.empty()) {
+    }
+    for (;;) {
+      if (frontier_.empty()) {
+        if (visited_.count() == size) return;
+        take_unvisited(score, size, filter, ef);
+        continue;
+      }
       if (near_.size() >= ef && near_.front() < frontier_.front()) return;
-      const Node node = node_of(pop(frontier_, std::greater<>()));
-      take(score, visited_.visit(rows(node)), filter, ef);
-      if (frontier_.empty() && visited_.count() < size) take_unvisited(score, size, filter, ef);
+      const std::span<const Node> links = rows(node_of(frontier_.front()));
+      prepare(links.size());
+      pop(frontier_, std::greater<>());
+      take(score, visited_.visit(links), filter, ef);
     }
   }
 
+  /// How many widen() found.
+  std::size_t found() const { return near_.size(); }
   /// Takes out what widen() found, ascending: take as many as are wanted from the front and give
   /// the others back.
   std::vector<CandidateKey>& sorted_near() {
@@ -68,9 +80,22 @@ class ResumableWalk {
     return key;
   }
 
+  static void make_room(std::vector<CandidateKey>& keys, std::size_t more) {
+    if (keys.capacity() - keys.size() < more) {
+      keys.reserve(std::max(keys.size() + more, 2 * keys.capacity()));
+    }
+  }
+
+  // All memory that a step over `count` nodes can need: once they are marked as visited, nothing
+  // may fail.
+  void prepare(std::size_t count) {
+    visited_.make_room(count);
+    if (distances_.size() < count) distances_.resize(2 * count);
+    for (auto* keys : {&frontier_, &near_, &far_}) make_room(*keys, count + 1);
+  }
+
   void take(const RowScorer& score, std::span<const Node> nodes, const Filter& filter,
             std::size_t ef) {
-    if (distances_.size() < nodes.size()) distances_.resize(2 * nodes.size());
     score(nodes.data(), nodes.size(), distances_.data());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       const CandidateKey key = candidate_key(distances_[i], nodes[i]);
@@ -85,6 +110,7 @@ class ResumableWalk {
                       std::size_t ef) {
     std::vector<Node> all(size);
     std::iota(all.begin(), all.end(), Node{0});
+    prepare(size);
     take(score, visited_.visit(all), filter, ef);
   }
 

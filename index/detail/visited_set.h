@@ -23,9 +23,13 @@ class VisitedSet {
   }
   std::size_t count() const { return count_; }
 
+  /// Makes visiting `more` nodes need no memory.
+  void make_room(std::size_t more) {
+    if (nodes_.size() < count_ + more) nodes_.resize(2 * (count_ + more));
+  }
   /// Visits `row`; the nodes of it that were new, in order, valid until the next call.
   std::span<const Node> visit(std::span<const Node> row) {
-    if (nodes_.size() < count_ + row.size()) nodes_.resize(2 * (count_ + row.size()));
+    make_room(row.size());
     const std::size_t begin = count_;
     for (const Node node : row) {
       std::uint64_t& word = bits_[node / 64];

@@ -1,7 +1,9 @@
 // Small indexes for the index room's tests.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "halo/core/executor.h"
@@ -99,6 +101,61 @@ inline bool same_parts(const GraphSnapshot& a, const GraphSnapshot& b) {
     if (!std::equal(x.vectors.row(i), x.vectors.row(i) + x.dim, y.vectors.row(i))) return false;
   }
   return true;
+}
+
+/// FNV-1a over whatever it is fed: equal states have equal hashes.
+class StateHash {
+ public:
+  void bytes(const void* data, std::size_t count) {
+    const auto* at = static_cast<const unsigned char*>(data);
+    for (std::size_t i = 0; i < count; ++i) hash_ = (hash_ ^ at[i]) * 0x100000001b3ULL;
+  }
+  template <class T>
+  requires std::is_trivially_copyable_v<T>
+  void add(const T& value) { bytes(&value, sizeof(value)); }
+  template <class T>
+  void add(const std::vector<T>& values) {
+    add(values.size());
+    bytes(values.data(), values.size() * sizeof(T));
+  }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0xcbf29ce484222325ULL;
+};
+
+/// Of everything a snapshot holds: ids, levels, links, vectors, codes.
+inline std::uint64_t state_hash(const GraphSnapshot& snapshot) {
+  const SnapshotParts& parts = snapshot.parts();
+  StateHash hash;
+  for (const std::size_t n : {parts.dim, parts.M, parts.ef_construction, parts.ids.size()}) {
+    hash.add(n);
+  }
+  hash.add(parts.metric);
+  hash.add(parts.seed);
+  hash.add(parts.ids);
+  hash.add(parts.levels);
+  for (const LayerLinks& layer : parts.layers) {
+    hash.add(layer.nodes);
+    hash.add(layer.row_offsets);
+    hash.add(layer.neighbours);
+  }
+  hash.add(parts.entry_point);
+  if (snapshot.has_vectors()) {
+    for (Node node = 0; node < snapshot.size(); ++node) {
+      hash.bytes(parts.vectors.row(node), parts.dim * sizeof(float));
+    }
+  }
+  hash.add(snapshot.codes().kind());
+  hash.bytes(snapshot.codes().data(), snapshot.codes().bytes());
+  return hash.value();
+}
+
+inline std::uint64_t state_hash(const VectorIndex& index) {
+  StateHash hash;
+  hash.add(index.size());
+  if (index.size() != 0) hash.add(state_hash(*index.seal(Executor(1))));
+  return hash.value();
 }
 
 }  // namespace halo::test

@@ -79,6 +79,28 @@ inline std::vector<LiveNeighbour> live_search(const LiveView& view, std::span<co
   return out;
 }
 
+/// Of all that can be seen of a live index whose ids are below `ids`: what lives, and what searches
+/// for some of it answer.
+inline std::uint64_t state_hash(const LiveIndex& index, Id ids) {
+  const LiveView view = index.view();
+  StateHash hash;
+  hash.add(view.size());
+  std::vector<float> query;
+  for (Id id = 0; id < ids; ++id) {
+    const auto vector = view.vector(id);
+    hash.add(vector.has_value());
+    if (!vector) continue;
+    hash.bytes(vector->data(), vector->size_bytes());
+    if (id % 7 == 0) query.assign(vector->begin(), vector->end());
+    if (id % 7 != 1 || query.empty()) continue;
+    for (const LiveNeighbour& n : live_search(view, query, {4, 16, {}})) {
+      hash.add(n.id);
+      hash.add(n.distance);
+    }
+  }
+  return hash.value();
+}
+
 /// Expects that `view` holds exactly what `model` holds, and answers like it.
 inline void expect_same(const LiveView& view, const LiveModel& model, const MatrixView& queries) {
   ASSERT_EQ(view.size(), model.size());

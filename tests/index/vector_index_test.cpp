@@ -12,8 +12,8 @@
 
 #include "halo/index/exact_search.h"
 #include "halo/index/recall.h"
-#include "index/failing_allocator.h"
 #include "index/index_fixtures.h"
+#include "support/failing_allocator.h"
 
 namespace halo {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "halo/index/detail/metric_distance.h"
-#include "index/failing_allocator.h"
+#include "support/failing_allocator.h"
 #include "support/test_support.h"
 
 namespace halo::detail {

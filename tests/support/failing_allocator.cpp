@@ -1,0 +1,94 @@
+#include "support/failing_allocator.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+// What --wrap leaves of the C library's functions, or of a sanitizer's in their place.
+// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
+extern "C" {
+void* __real_malloc(std::size_t bytes);
+void* __real_calloc(std::size_t count, std::size_t bytes);
+void* __real_realloc(void* memory, std::size_t bytes);
+void* __real_aligned_alloc(std::size_t alignment, std::size_t bytes);
+}
+
+namespace halo::test {
+namespace {
+
+constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
+std::atomic<std::size_t> left{kNever};
+std::atomic<bool> any_failed{false};
+std::atomic<bool> once{false};
+
+bool fails() {
+  std::size_t now = left.load(std::memory_order_relaxed);
+  for (;;) {
+    if (now == kNever) return false;
+    // At 0 this one fails; so do later ones, unless it is the only one.
+    const std::size_t next = now != 0 ? now - 1 : once ? kNever : 0;
+    if (!left.compare_exchange_weak(now, next)) continue;
+    if (now == 0) any_failed = true;
+    return now == 0;
+  }
+}
+
+void* allocate(std::size_t bytes) {
+  void* memory = fails() ? nullptr : __real_malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void* allocate(std::size_t bytes, std::align_val_t alignment) {
+  const auto line = static_cast<std::size_t>(alignment);
+  const std::size_t rounded = (bytes + line - 1) / line * line;
+  void* memory = fails() ? nullptr : __real_aligned_alloc(line, rounded == 0 ? line : rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+FailingAllocations::FailingAllocations(std::size_t after, Failing how) {
+  any_failed = false;
+  once = how == Failing::kOnce;
+  left = after;
+}
+FailingAllocations::~FailingAllocations() { left = kNever; }
+bool FailingAllocations::failed() const { return any_failed; }
+
+}  // namespace halo::test
+
+using halo::test::fails;
+
+extern "C" {
+void* __wrap_malloc(std::size_t bytes) { return fails() ? nullptr : __real_malloc(bytes); }
+void* __wrap_calloc(std::size_t count, std::size_t bytes) {
+  return fails() ? nullptr : __real_calloc(count, bytes);
+}
+void* __wrap_realloc(void* memory, std::size_t bytes) {
+  return fails() ? nullptr : __real_realloc(memory, bytes);
+}
+void* __wrap_aligned_alloc(std::size_t alignment, std::size_t bytes) {
+  return fails() ? nullptr : __real_aligned_alloc(alignment, bytes);
+}
+}
+// NOLINTEND(bugprone-reserved-identifier)
+
+void* operator new(std::size_t bytes) { return halo::test::allocate(bytes); }
+void* operator new[](std::size_t bytes) { return halo::test::allocate(bytes); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return halo::test::allocate(bytes, alignment);
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+  return halo::test::allocate(bytes, alignment);
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
