@@ -17,6 +17,7 @@
 #include "halo/index/detail/live_seal.h"
 #include "halo/index/detail/live_state.h"
 #include "halo/index/detail/metric_distance.h"
+#include "halo/index/memory_estimate.h"
 
 namespace halo {
 namespace {
@@ -142,11 +143,13 @@ void LiveOptions::validate() const {
 struct LiveIndex::Impl {
   Impl(std::size_t d, const LiveOptions& o, std::shared_ptr<const GraphSnapshot> snapshot)
       : dim(d), options(o), published(first_state(d, o, std::move(snapshot))) {
+    check_limit(*published.load(), 0, "this index");
     if (options.background) worker = std::jthread([this](std::stop_token t) { work(t); });
   }
 
   Matrix checked_input(const MatrixView& vectors, std::span<const Id> ids) const;
   void write(Write how, const MatrixView& vectors, std::span<const Id> ids, const Job& job);
+  void check_limit(const LiveState& state, std::size_t added, const char* doing) const;
   void link_tail(DeltaGraph& delta, const Job& job) const;
   void remove(std::span<const Id> ids);
 
@@ -207,6 +210,13 @@ Matrix LiveIndex::Impl::checked_input(const MatrixView& vectors, std::span<const
   return stored;
 }
 
+void LiveIndex::Impl::check_limit(const LiveState& state, std::size_t added,
+                                  const char* doing) const {
+  if (options.build.memory_limit == 0) return;
+  check_memory_limit(detail::live_bytes(state, added, options.build), options.build.memory_limit,
+                     doing);
+}
+
 void LiveIndex::Impl::link_tail(DeltaGraph& delta, const Job& job) const {
   try {
     while (delta.mark().rows - delta.mark().linked > options.scanned_tail) {
@@ -227,6 +237,8 @@ void LiveIndex::Impl::write(Write how, const MatrixView& vectors, std::span<cons
   const Stage stage(job, how == Write::kAdd ? "add" : "update", ids.size());
   const std::unique_lock<std::mutex> lock(write_mutex);
   const std::shared_ptr<const LiveState> now = published.load();
+  check_limit(*now, ids.size(),
+              how == Write::kAdd ? "adding these vectors" : "updating these vectors");
   auto next = std::make_shared<LiveState>(*now);
   detail::make_room(next->delta, ids.size());
   DeltaGraph& delta = *next->delta;

@@ -33,7 +33,9 @@
 namespace halo {
 
 struct LiveOptions {
-  /// Of the sealed graph; its metric, M and seed are the delta's too.
+  /// Of the sealed graph; its metric, M and seed are the delta's too. Its memory_limit is for all
+  /// of the live index: writes after which it or a seal of it might take more are refused with
+  /// kMemoryLimit. What views hold of the past is not counted.
   BuildOptions build = {};
   /// Candidates looked at while linking a vector into the delta, at least 1. Raising it costs time
   /// of add(), about linearly, and buys recall of vectors not yet sealed.
@@ -68,7 +70,7 @@ class LiveIndex {
   /// O(delta_ef_construction M dim) a vector, on the calling thread. To load a large collection,
   /// build a snapshot with VectorIndex. Throws kDimensionMismatch, kNonFinite, kZeroVector
   /// (cosine), kDuplicateId (twice, or living already), kInvalidArgument (negative id, other number
-  /// of ids), kCancelled, kOutOfMemory.
+  /// of ids), kCancelled, kOutOfMemory, kMemoryLimit.
   void add(const MatrixView& vectors, std::span<const Id> ids, const Job& job = {});
   /// Gives living `ids` other vectors. All or nothing; throws as add(), and kUnknownId.
   void update(const MatrixView& vectors, std::span<const Id> ids, const Job& job = {});

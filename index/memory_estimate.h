@@ -25,4 +25,15 @@ struct MemoryEstimate {
 /// or a dimension out of range, kOutOfMemory where the sum is no size.
 MemoryEstimate estimate_memory(std::size_t n, std::size_t dim, const BuildOptions& options);
 
+/// What an index of `size` vectors with room for `capacity` takes at most while `added` more come
+/// in one add() and it is sealed: what BuildOptions::memory_limit is compared with. Counts what a
+/// growing index copies, and the links that an insertion keeps for its undoing. Throws as
+/// estimate_memory().
+std::size_t estimate_growth(std::size_t size, std::size_t capacity, std::size_t added,
+                            std::size_t dim, const BuildOptions& options);
+
+/// Throws kMemoryLimit, saying what `doing` would take, where `bytes` are more than `limit`, which
+/// is not 0.
+void check_memory_limit(std::size_t bytes, std::size_t limit, const char* doing);
+
 }  // namespace halo

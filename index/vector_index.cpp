@@ -15,6 +15,7 @@
 #include "halo/index/detail/levels.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/reachability.h"
+#include "halo/index/memory_estimate.h"
 #include "halo/index/node_order.h"
 
 namespace halo {
@@ -201,7 +202,12 @@ void VectorIndex::add(const MatrixView& vectors, std::span<const Id> ids, const 
   }
   if (n == 0) return;
 
-  const std::size_t before = size();
+  const std::size_t before = size(), limit = impl_->options.memory_limit;
+  if (limit != 0) {
+    check_memory_limit(
+        estimate_growth(before, impl_->builder->capacity(), n, dim(), impl_->options), limit,
+        "adding these vectors and sealing the index");
+  }
   std::vector<Id> added(ids.begin(), ids.end());
   if (ids.empty()) {
     added.resize(n);

@@ -39,6 +39,10 @@ struct BuildOptions {
   /// little on a sample; searches on the smallest codes that lose at most .002 of recall on a
   /// sample of the index's own vectors.
   std::optional<CodeKind> codes = std::nullopt;
+  /// Bytes that the index may take while it is built and sealed, 0 for no limit. What would take
+  /// more by estimate_growth() (memory_estimate.h) is refused with kMemoryLimit before anything is
+  /// allocated. The caller's vectors and snapshots of the past are not counted.
+  std::size_t memory_limit = 0;
 
   void validate() const;  ///< throws kInvalidArgument
 };
@@ -61,7 +65,7 @@ class VectorIndex {
   /// linking, the index is exactly what it was. O(n log(size) ef_construction M dim). Throws
   /// kDimensionMismatch, kNonFinite (NaN, infinity, or so long that distances would overflow),
   /// kZeroVector (cosine), kDuplicateId, kInvalidArgument (negative id, other number of ids),
-  /// kCancelled, kOutOfMemory.
+  /// kCancelled, kOutOfMemory, kMemoryLimit.
   void add(const MatrixView& vectors, std::span<const Id> ids, const Executor& executor,
            const Job& job = {});
   void add(const MatrixView& vectors, const Executor& executor, const Job& job = {});

@@ -74,6 +74,18 @@ DeltaGraph::DeltaGraph(const DeltaOptions& options, std::size_t capacity)
 
 DeltaGraph::~DeltaGraph() = default;
 
+std::size_t DeltaGraph::bytes(const DeltaOptions& options, std::size_t capacity) {
+  const StoredRows stored(options.metric, options.codes, options.dim);
+  const std::size_t M = options.M;
+  const std::size_t vector = padded_width(options.dim) * sizeof(float);
+  const std::size_t row = vector + (options.codes == CodeKind::kF32 ? 0 : stored.bytes) +
+                          sizeof(Id) + sizeof(std::uint8_t) + (2 * M + 1) * sizeof(Word) +
+                          sizeof(std::unique_ptr<Word[]>) + sizeof(std::uint32_t);
+  // One row in M - 1 has lists above layer 0, once for each layer.
+  const std::size_t upper = capacity / (M - 1) + capacity / (8 * M) + 64;
+  return capacity * row + upper * ((M + 1) * sizeof(Word) + 16);
+}
+
 std::shared_ptr<DeltaGraph> DeltaGraph::with_capacity(std::size_t capacity) const {
   auto copy = std::make_shared<DeltaGraph>(options_, capacity);
   const std::size_t rows = mark_.rows;

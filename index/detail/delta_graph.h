@@ -70,6 +70,8 @@ class DeltaGraph {
   /// The same rows and links with room for more. O(rows). Throws as the constructor.
   std::shared_ptr<DeltaGraph> with_capacity(std::size_t capacity) const;
   std::size_t capacity() const { return capacity_; }
+  /// What a graph with this much room takes, filled.
+  static std::size_t bytes(const DeltaOptions& options, std::size_t capacity);
 
   /// Appends a vector as stored (store_row()) to the tail, where there is room.
   void append(const float* vector, Id id);

@@ -519,6 +519,7 @@ void HnswBuilder::restore(const GraphSnapshot& snapshot, const Executor& executo
 }
 
 std::size_t HnswBuilder::size() const { return impl_->graph.cur_element_count; }
+std::size_t HnswBuilder::capacity() const { return impl_->graph.max_elements_; }
 const float* HnswBuilder::vector(std::size_t row) const { return impl_->vector(row); }
 CodeKind HnswBuilder::codes() const { return impl_->kind(); }
 std::size_t HnswBuilder::level(std::size_t row) const {

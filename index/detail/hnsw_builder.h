@@ -46,6 +46,7 @@ class HnswBuilder {
   void restore(const GraphSnapshot& snapshot, const Executor& executor);
 
   std::size_t size() const;
+  std::size_t capacity() const;  ///< rows that there is room for
   /// The stored vector: normalised under kCosine, zero-padded to padded_width(dim) floats.
   const float* vector(std::size_t row) const;
   CodeKind codes() const;

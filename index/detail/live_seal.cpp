@@ -8,6 +8,8 @@
 
 #include "halo/core/error.h"
 #include "halo/index/detail/keep_nodes.h"
+#include "halo/index/detail/metric_distance.h"
+#include "halo/index/memory_estimate.h"
 
 namespace halo::detail {
 namespace {
@@ -69,6 +71,14 @@ std::shared_ptr<DeltaGraph> new_delta(DeltaOptions options, const GraphSnapshot*
   return std::make_shared<DeltaGraph>(options, kFirstCapacity);
 }
 
+namespace {
+
+std::size_t grown_capacity(std::size_t capacity, std::size_t wanted) {
+  return wanted <= capacity ? capacity : std::max(wanted, 2 * capacity);
+}
+
+}  // namespace
+
 void make_room(std::shared_ptr<DeltaGraph>& delta, std::size_t rows) {
   const std::size_t wanted = delta->mark().rows + rows;
   if (wanted <= delta->capacity()) return;
@@ -76,7 +86,34 @@ void make_room(std::shared_ptr<DeltaGraph>& delta, std::size_t rows) {
     throw Error(ErrorCode::kOutOfMemory,
                 std::to_string(wanted) + " vectors cannot wait to be sealed");
   }
-  delta = delta->with_capacity(std::max(wanted, 2 * delta->capacity()));
+  delta = delta->with_capacity(grown_capacity(delta->capacity(), wanted));
+}
+
+std::size_t live_bytes(const LiveState& state, std::size_t added, const BuildOptions& options) {
+  const DeltaOptions& delta = state.delta->options();
+  const std::size_t capacity = state.delta->capacity(), rows = state.mark.rows + added;
+  const std::size_t room = grown_capacity(capacity, rows);
+  constexpr std::size_t kKnownRow = 96;  // in two maps while a write or a seal lasts
+  const std::size_t held = (state.sealed ? state.sealed->memory_usage().total() : 0) +
+                           4 * words_for(state.sealed_size()) * sizeof(std::uint64_t) +
+                           rows * kKnownRow;
+  const std::size_t writing =
+      DeltaGraph::bytes(delta, room) + (room > capacity ? DeltaGraph::bytes(delta, capacity) : 0);
+
+  // A seal: the snapshot without removed nodes, its graph resumed, the delta's rows linked in.
+  const std::size_t sealed = state.sealed_count(), waiting = rows - state.delta_removed_count;
+  BuildOptions build = options;
+  if (state.sealed) build.codes = delta.codes;
+  const std::size_t row = padded_width(delta.dim) * sizeof(float) + sizeof(Id);
+  const std::size_t resumed =
+      (state.sealed_removed == 0 ? 0 : estimate_memory(sealed, delta.dim, build).peak()) +
+      waiting * row + estimate_growth(sealed, sealed, waiting, delta.dim, build);
+  const std::size_t anew =
+      (sealed + waiting) * row + estimate_growth(0, 0, sealed + waiting, delta.dim, options);
+  // What arrives while it runs is carried into a delta of its own.
+  const std::size_t next = DeltaGraph::bytes(delta, std::max(kFirstCapacity, room));
+  const std::size_t sealing = DeltaGraph::bytes(delta, room) + next + std::max(resumed, anew);
+  return held + std::max(writing, sealing);
 }
 
 Carry::Carry(std::shared_ptr<const LiveState> begun, std::shared_ptr<const GraphSnapshot> snapshot)

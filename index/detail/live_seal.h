@@ -26,6 +26,10 @@ std::shared_ptr<DeltaGraph> new_delta(DeltaOptions options, const GraphSnapshot*
 /// Makes room in `delta` for `rows` more: in place where there is, else in a copy that replaces it.
 void make_room(std::shared_ptr<DeltaGraph>& delta, std::size_t rows);
 
+/// What a live index at `state` takes at most while `added` rows are written to it and it is
+/// sealed: snapshot, delta (twice where it grows), and all that a seal makes beside them.
+std::size_t live_bytes(const LiveState& state, std::size_t added, const BuildOptions& options);
+
 /// What is written to a live index between the moment `begun` and the end of a seal.
 class Carry {
  public:

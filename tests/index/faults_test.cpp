@@ -85,7 +85,9 @@ TEST_P(Faults, VectorIndexMakingSealingAndResuming) {
                 nothing, [&] { sealed = index.seal(executor_); },
                 [&] { EXPECT_EQ(state_hash(index), before); }, each()),
             test::kThreadSanitizer ? 1U : 30U);
-  EXPECT_GT(fail_each_allocation(nothing, [&] { VectorIndex(kDim, build_); }, nothing), 3U);
+  EXPECT_GT(fail_each_allocation(
+                nothing, [&] { VectorIndex(kDim, build_); }, nothing),
+            3U);
   std::optional<VectorIndex> resumed;
   EXPECT_GT(fail_each_allocation(
                 nothing, [&] { resumed.emplace(VectorIndex::resume(*sealed, executor_, true)); },
@@ -199,11 +201,12 @@ TEST_P(Faults, Searches) {
          answer = hash_of(out);
        }},
       {"batch",
-       [&] { answer = hash_of(search_batch(*snapshot, rows(0, 9), options, executor_).neighbours); }},
+       [&] {
+         answer = hash_of(search_batch(*snapshot, rows(0, 9), options, executor_).neighbours);
+       }},
       {"exact batch",
        [&] {
-         answer =
-             hash_of(exact_search_batch(*snapshot, rows(0, 9), options, executor_).neighbours);
+         answer = hash_of(exact_search_batch(*snapshot, rows(0, 9), options, executor_).neighbours);
        }},
       {"range", [&] { answer = hash_of(range_search(snapshot, query, range)); }},
       {"exact range", [&] { answer = hash_of(exact_range_search(snapshot, query, range)); }},
@@ -227,7 +230,9 @@ TEST_P(Faults, Searches) {
          answer = hash_of(live_out);
        }},
       {"live batch",
-       [&] { answer = hash_of(view.search_batch(rows(0, 9), {7, 20, {}}, executor_).neighbours); }},
+       [&] {
+         answer = hash_of(view.search_batch(rows(0, 9), {7, 20, {}}, executor_).neighbours);
+       }},
   };
   for (const auto& [name, run] : searches) {
     renew();
@@ -246,7 +251,8 @@ TEST_P(Faults, ACursorGoesOnAfterARefusedPage) {
   std::vector<Neighbour> page(9), expected;
   SearchCursor whole(snapshot, data_.row_span(3), options);
   for (std::size_t found = 0; (found = whole.next(page)) != 0;) {
-    expected.insert(expected.end(), page.begin(), page.begin() + static_cast<std::ptrdiff_t>(found));
+    expected.insert(expected.end(), page.begin(),
+                    page.begin() + static_cast<std::ptrdiff_t>(found));
   }
   ASSERT_EQ(expected.size(), snapshot->size());
   std::optional<SearchCursor> cursor;
@@ -288,19 +294,19 @@ TEST_P(Faults, WindowsAndOrders) {
   std::vector<Node> window;
   std::vector<std::uint32_t> order;
   const auto nothing = [] {};
-  EXPECT_GT(fail_each_allocation(
-                nothing, [&] { windows = neighbour_windows(*snapshot, 6, executor_); }, nothing,
-                each()),
-            5U);
+  EXPECT_GT(
+      fail_each_allocation(
+          nothing, [&] { windows = neighbour_windows(*snapshot, 6, executor_); }, nothing, each()),
+      5U);
   EXPECT_EQ(windows, expected);
   EXPECT_GT(fail_each_allocation(
                 nothing, [&] { window = neighbour_window(*snapshot, 3, 6); }, nothing, each()),
             test::kThreadSanitizer ? 0U : 3U);
   EXPECT_TRUE(std::equal(window.begin(), window.end(), expected.row(3).begin()));
-  EXPECT_GT(fail_each_allocation(
-                nothing, [&] { order = reverse_cuthill_mckee(snapshot->edges(0)); }, nothing,
-                each()),
-            test::kThreadSanitizer ? 0U : 5U);
+  EXPECT_GT(
+      fail_each_allocation(
+          nothing, [&] { order = reverse_cuthill_mckee(snapshot->edges(0)); }, nothing, each()),
+      test::kThreadSanitizer ? 0U : 5U);
   EXPECT_EQ(order.size(), snapshot->size());
 }
 

@@ -143,9 +143,7 @@ class Churner {
     }
   }
 
-  Id some_live() {
-    return ids_[random_.below(ids_.size())];
-  }
+  Id some_live() { return ids_[random_.below(ids_.size())]; }
 
   void update() {
     const Id id = some_live();

@@ -27,8 +27,9 @@ struct ChurnOptions {
   /// ... and this long has passed since the one before.
   std::chrono::milliseconds interval{0};
   std::size_t checkpoints = 4;
-  /// How often all vectors are replaced before a checkpoint is compared with others: a churned graph
-  /// has a quarter more links than a new one, and gets them while its vectors are replaced once.
+  /// How often all vectors are replaced before a checkpoint is compared with others: a churned
+  /// graph has a quarter more links than a new one, and gets them while its vectors are replaced
+  /// once.
   double turnovers = 2;
   std::uint64_t seed = 1;
   std::filesystem::path folder;  ///< where the index is saved, again and again
@@ -43,7 +44,7 @@ struct Checkpoint {
 
 struct ChurnReport {
   std::vector<Checkpoint> checkpoints;  ///< the steady ones, after the turnovers
-  std::uint64_t wrong = 0;      ///< answers that cannot be: see `first_wrong`
+  std::uint64_t wrong = 0;              ///< answers that cannot be: see `first_wrong`
   std::string first_wrong;
   std::uint64_t own_searches = 0;  ///< searches for a vector that its thread has in the index
   std::uint64_t own_missed = 0;    ///< of these, it was not the first result

@@ -35,7 +35,8 @@ TEST_P(Churn, EightThreadsWearNothingOut) {
   EXPECT_EQ(report.wrong, 0U) << report.first_wrong;
   EXPECT_EQ(report.unreachable, 0U);
   EXPECT_EQ(report.failed_seals, 0U);
-  EXPECT_LE(static_cast<double>(report.own_missed), 0.01 * static_cast<double>(report.own_searches));
+  EXPECT_LE(static_cast<double>(report.own_missed),
+            0.01 * static_cast<double>(report.own_searches));
   EXPECT_LE(static_cast<double>(report.live_missed), 0.01 * static_cast<double>(options.live));
   EXPECT_GT(report.recall_unsealed, report.recall_rebuilt - 0.02);
   EXPECT_GT(report.recall_sealed, report.recall_rebuilt - 0.02);

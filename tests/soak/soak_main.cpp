@@ -15,14 +15,14 @@ namespace {
 using halo::test::Checkpoint;
 
 void print(const Checkpoint& at) {
-  std::printf("%7.0f s  %9llu adds %8llu updates %8llu removes %9llu searches %5llu seals %5llu "
-              "saves  %7.2f MB in use  %7.2f MB resident\n",
-              at.seconds, static_cast<unsigned long long>(at.adds),
-              static_cast<unsigned long long>(at.updates),
-              static_cast<unsigned long long>(at.removes),
-              static_cast<unsigned long long>(at.searches),
-              static_cast<unsigned long long>(at.seals), static_cast<unsigned long long>(at.saves),
-              static_cast<double>(at.in_use) / 1e6, static_cast<double>(at.resident) / 1e6);
+  std::printf(
+      "%7.0f s  %9llu adds %8llu updates %8llu removes %9llu searches %5llu seals %5llu "
+      "saves  %7.2f MB in use  %7.2f MB resident\n",
+      at.seconds, static_cast<unsigned long long>(at.adds),
+      static_cast<unsigned long long>(at.updates), static_cast<unsigned long long>(at.removes),
+      static_cast<unsigned long long>(at.searches), static_cast<unsigned long long>(at.seals),
+      static_cast<unsigned long long>(at.saves), static_cast<double>(at.in_use) / 1e6,
+      static_cast<double>(at.resident) / 1e6);
   std::fflush(stdout);
 }
 
@@ -46,7 +46,9 @@ int main(int argc, char** argv) {
   halo::test::ChurnOptions options;
   options.folder = folder.path();
   constexpr double kInterval = 20;
-  options.checkpoints = std::max<std::size_t>(4, static_cast<std::size_t>(minutes * 60 / kInterval));
+  options.live = 8000;
+  options.checkpoints =
+      std::max<std::size_t>(4, static_cast<std::size_t>(minutes * 60 / kInterval));
   options.interval = std::chrono::milliseconds(
       static_cast<long long>(minutes * 60e3 / static_cast<double>(options.checkpoints)));
   std::printf("%zu threads, %zu live vectors of %zu floats\n", options.threads, options.live,
@@ -62,8 +64,9 @@ int main(int argc, char** argv) {
                       static_cast<double>(std::max<std::uint64_t>(1, report.own_searches)),
                   0.005);
   good &= at_most("unreachable live vectors", static_cast<double>(report.unreachable), 0);
-  good &= at_most("live vectors that a search for them misses, share",
-                  static_cast<double>(report.live_missed) / static_cast<double>(options.live), 0.005);
+  good &=
+      at_most("live vectors that a search for them misses, share",
+              static_cast<double>(report.live_missed) / static_cast<double>(options.live), 0.005);
   good &= at_most("background seals that failed", static_cast<double>(report.failed_seals), 0);
   good &= at_most("memory drift between steady checkpoints", report.memory_drift(), 0.02);
   good &= at_most("recall@10 of a rebuild, less that before the last seal",

@@ -1,12 +1,14 @@
-// Makes chosen allocations of a test program fail: `operator new`, and malloc, calloc, realloc and
-// aligned_alloc as its objects call them (the linker wraps those; shared libraries keep their own).
+// Makes chosen allocations of a test program fail, and measures how much it has: `operator new`,
+// and malloc, calloc, realloc, aligned_alloc and free as its objects call them (the linker wraps
+// those; shared libraries keep their own).
 //
-// Thread-safety: one FailingAllocations at a time; it counts the allocations of all threads.
+// Thread-safety: one FailingAllocations or MeasuredMemory at a time; they count all threads.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 #include "halo/core/error.h"
@@ -27,6 +29,17 @@ class FailingAllocations {
   FailingAllocations& operator=(const FailingAllocations&) = delete;
   /// True once an allocation failed.
   bool failed() const;
+};
+
+/// The bytes allocated while it lives, beyond those when it began.
+class MeasuredMemory {
+ public:
+  MeasuredMemory();
+  std::size_t now() const;   ///< 0 where less is allocated than at the beginning
+  std::size_t peak() const;  ///< the most at any moment
+
+ private:
+  std::int64_t begin_;
 };
 
 struct FailEach {
