@@ -32,7 +32,7 @@ void check_shape(const char* what, const TensorView& got, const TensorView& x) {
 }  // namespace
 
 std::size_t SavedState::bytes() const {
-  std::size_t floats = lse.size() + global_lse.size() + edge_weights.size();
+  std::size_t floats = lse.size() + global_lse.size() + edge_weights.capacity();
   for (const Matrix* m : {&qkv, &mixed, &local, &global, &global_rows, &d_mixed, &d_qkv, &d_global,
                           &d_query, &d_global_rows, &slopes}) {
     floats += m->rows() * m->stride();

@@ -37,6 +37,7 @@ class AlignedBuffer {
     }
     return values_.get();
   }
+  std::size_t capacity() const { return capacity_; }
 
  private:
   AlignedArray<T> values_;

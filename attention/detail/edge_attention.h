@@ -28,7 +28,7 @@ inline void edge_attention(const Heads& in, const CsrView& mask,
 inline void edge_attention_backward(const Heads& in, const LocalPattern& pattern,
                                     const kernels::GraphAttentionOptions& options, Storage storage,
                                     const MatrixView& d_out, const HeadSpans& d_in,
-                                    std::vector<float>& workspace, const Executor& executor) {
+                                    kernels::GraphWorkspace& workspace, const Executor& executor) {
   const kernels::GraphGradients gradients{d_in.q, d_in.k, d_in.v};
   if (storage == Storage::kFloat32) {
     kernels::graph_attention_backward(in.q, in.k, in.v, *pattern.mask(), pattern.edges(), options,

@@ -30,7 +30,7 @@ struct SavedState {
 
   // Of the backward pass.
   Matrix d_mixed, d_qkv, d_global, d_query, d_global_rows, slopes;
-  std::vector<float> edge_weights;
+  kernels::GraphWorkspace edge_weights;
 
   std::size_t bytes() const;
 };

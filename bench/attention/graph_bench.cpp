@@ -82,7 +82,7 @@ void fused(benchmark::State& state, bool half, bool backward, std::size_t thread
   const kernels::GraphAttentionOptions options{.heads = kHeads, .scale = kScale};
   Gradients g;
   measure(state, flops(backward), static_cast<double>(d.mask.entries()), [&]() -> Pass {
-    auto workspace = std::make_shared<std::vector<float>>();
+    auto workspace = std::make_shared<kernels::GraphWorkspace>();
     return [&d, &g, &executor, options, workspace, half, backward] {
       const kernels::GraphGradients to{g.q, g.k, g.v};
       if (backward && half) {

@@ -13,8 +13,8 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
+#include "halo/core/aligned_memory.h"
 #include "halo/core/csr_mask.h"
 #include "halo/core/executor.h"
 #include "halo/core/half_matrix.h"
@@ -45,6 +45,9 @@ void graph_attention_forward(const MatrixView& q, const HalfView& k, const HalfV
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 
+/// What backward keeps of every edge: 2 heads floats.
+using GraphWorkspace = AlignedBuffer<float>;
+
 struct GraphGradients {
   MatrixSpan q, k, v;     ///< shaped as q, k and v; overwritten
   MatrixSpan gates = {};  ///< [n, heads]; may be empty
@@ -57,13 +60,13 @@ struct GraphGradients {
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor);
 /// The same with k and v stored as bfloat16; gradients are float32.
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor);
 
 }  // namespace halo::kernels

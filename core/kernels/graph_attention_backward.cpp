@@ -9,6 +9,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "halo/core/kernels/graph_frontier.h"
+#include "halo/core/kernels/graph_heads-inl.h"
 #include "halo/core/kernels/graph_mix-inl.h"
 #include "halo/core/kernels/graph_rows-inl.h"
 #include "halo/core/kernels/graph_scores-inl.h"
@@ -119,13 +121,263 @@ void RowGradients(D tag, const BackwardRows<T>& b, std::size_t begin, std::size_
   }
 }
 
+#if HALO_GRAPH_HEADS
+// A group's record of an edge: kHeads gated probabilities, then kHeads score gradients. The
+// records of the group that starts at head `first` begin at 2 entries `first`.
+//
+// kHeads heads from `first` on, as ForwardHeads: the products of a row with keys and values beside
+// the query gradient of the row before it.
+template <std::size_t kHeads, std::size_t kVecs, class T>
+class RowHeads {
+  using Group = graph::Heads<kHeads, kVecs, T>;
+  using Tag = graph::Tag;
+  static constexpr std::size_t kEdges = Group::kEdges, kWidth = kHeads * kVecs * graph::kLanes;
+  static constexpr std::size_t kRecord = 2 * kHeads;
+
+ public:
+  RowHeads(const BackwardRows<T>& b, std::size_t first)
+      : offsets_(b.mask.row_offsets.data()),
+        columns_(b.mask.columns.data()),
+        k_{b.k.data + first * b.shape.d, b.k.stride},
+        v_{b.v.data + first * b.shape.d, b.v.stride},
+        records_(b.edge_weights + b.mask.entries() * 2 * first) {}
+
+  static HWY_NOINLINE void Run(const BackwardRows<T>& b, std::size_t first, std::size_t begin,
+                               std::size_t end, const Scratch& scratch) {
+    const RowHeads self(b, first);
+    graph_detail::Frontier frontier(b.mask.row_offsets, self.columns_, begin);
+    const std::size_t column = first * b.shape.d;
+    typename Group::Sums query, sums;
+    HWY_ALIGN float slope[kWidth];
+    std::size_t i = WithEdges(b, first, begin, end);
+    if (i == end) return;
+    Group::Query(b.q.row(i) + column, query);
+    Stored(b.d_out.row(i) + column, slope);
+    for (std::size_t e = 0; e < self.count(i); e += kEdges) {
+      self.template Score<false>(i, e, query, slope, scratch);
+    }
+    while (i < end) {
+      const std::size_t next = WithEdges(b, first, i + 1, end), here = self.count(i);
+      const std::size_t there = next < end ? self.count(next) : 0;
+      const auto [reached, reaches] = frontier.advance(i);
+      for (std::size_t j = reached; j < reaches; ++j) {
+        graph_detail::fetch_early(self.k_.row(j), kWidth);
+        graph_detail::fetch_early(self.v_.row(j), kWidth);
+      }
+      self.Slopes(b, first, i, here, scratch);
+      Group::Zero(sums);
+      if (there != 0) {
+        Group::Query(b.q.row(next) + column, query);
+        Stored(b.d_out.row(next) + column, slope);
+      }
+      std::size_t e = 0;
+      for (; e + kEdges <= std::min(here, there); e += kEdges) {
+        self.template Score<true>(next, e, query, slope, scratch);
+        HALO_UNROLL
+        for (std::size_t u = 0; u < kEdges; ++u) self.Mix(i, e + u, sums);
+      }
+      for (std::size_t rest = e; rest < there; rest += kEdges) {
+        self.template Score<false>(next, rest, query, slope, scratch);
+      }
+      for (; e < here; ++e) self.Mix(i, e, sums);
+      HALO_UNROLL
+      for (std::size_t h = 0; h < kHeads; ++h) {
+        graph::StoreFrom<T, kVecs>(sums + h * kVecs, 1.0F, false,
+                                   b.d_q.row(i) + column + h * kVecs * graph::kLanes);
+      }
+      i = next;
+    }
+  }
+
+ private:
+  std::size_t count(std::size_t i) const { return offsets_[i + 1] - offsets_[i]; }
+
+  // The first row from i on that has edges; those before it have no gradients.
+  static std::size_t WithEdges(const BackwardRows<T>& b, std::size_t first, std::size_t i,
+                               std::size_t end) {
+    for (; i < end && b.mask.row(i).empty(); ++i) {
+      std::fill_n(b.d_q.row(i) + first * b.shape.d, kHeads * b.shape.d, 0.0F);
+      if (b.d_gates.data != nullptr) std::fill_n(b.d_gates.row(i) + first, kHeads, 0.0F);
+    }
+    return i;
+  }
+
+  // The row in the order in which values are stored.
+  static HWY_INLINE void Stored(const float* row, float* HWY_RESTRICT to) {
+    typename Group::Sums values;
+    Group::Query(row, values);
+    HALO_UNROLL
+    for (std::size_t v = 0; v < Group::kWidth; ++v) {
+      hn::Store(values[v], Tag(), to + v * graph::kLanes);
+    }
+  }
+  struct FromMemory {
+    const float* values;
+    HWY_INLINE graph::Vec operator[](std::size_t v) const {
+      return hn::Load(Tag(), values + v * graph::kLanes);
+    }
+  };
+
+  template <bool kWhole>
+  HWY_INLINE void Score(std::size_t i, std::size_t e, const typename Group::Sums& query,
+                        const float* slope, const Scratch& scratch) const {
+    const Tag tag;
+    const std::uint32_t* columns = columns_ + offsets_[i] + e;
+    const std::size_t left = count(i) - e;
+    hn::Store(Group::template Products<kWhole>(query, k_, columns, left), tag,
+              scratch.weights + e * kHeads);
+    hn::Store(Group::template Products<kWhole>(FromMemory{slope}, v_, columns, left), tag,
+              scratch.slopes + e * kHeads);
+  }
+
+  HWY_INLINE void Mix(std::size_t i, std::size_t e, typename Group::Sums& sums) const {
+    const std::size_t entry = offsets_[i] + e;
+    Group::Mix(k_.row(columns_[entry]), records_ + entry * kRecord + kHeads, 1, sums);
+  }
+
+  // A row's records from the products of q with its keys and of d_out with its values.
+  HWY_INLINE void Slopes(const BackwardRows<T>& b, std::size_t first, std::size_t i,
+                         std::size_t count, const Scratch& scratch) const {
+    const Tag tag;
+    const auto scale = hn::Set(tag, b.shape.scale);
+    auto high = hn::Set(tag, graph::kNone);
+    for (std::size_t e = 0; e < count; e += kEdges) {
+      float* at = scratch.weights + e * kHeads;
+      const auto scaled = hn::Mul(scale, hn::Load(tag, at));
+      hn::Store(scaled, tag, at);
+      high = hn::Max(high, scaled);
+    }
+    high = Group::MaxOfHead(high);
+    auto sum = hn::Zero(tag), mean = hn::Zero(tag);
+    for (std::size_t e = 0; e < count; e += kEdges) {
+      float* at = scratch.weights + e * kHeads;
+      auto p = simd::exp(tag, hn::Sub(hn::Load(tag, at), high));
+      if (e + kEdges > count) p = hn::IfThenElseZero(Group::Within(count - e), p);
+      hn::Store(p, tag, at);
+      sum = hn::Add(sum, p);
+      mean = hn::MulAdd(p, hn::Load(tag, scratch.slopes + e * kHeads), mean);
+    }
+    const auto share = hn::Div(hn::Set(tag, 1.0F), Group::SumOfHead(sum));
+    mean = hn::Mul(share, Group::SumOfHead(mean));
+    HWY_ALIGN float lanes[graph::kLanes];
+    auto gated = share;
+    if (b.gates.data != nullptr) {
+      for (std::size_t x = 0; x < graph::kLanes; ++x) {
+        lanes[x] = b.gates.row(i)[first + x / kEdges];
+      }
+      gated = hn::Mul(gated, hn::Load(tag, lanes));
+    }
+    if (b.d_gates.data != nullptr) {
+      hn::Store(mean, tag, lanes);
+      for (std::size_t h = 0; h < kHeads; ++h) b.d_gates.row(i)[first + h] = lanes[h * kEdges];
+    }
+    float* to = records_ + offsets_[i] * kRecord;
+    for (std::size_t e = 0; e < count; e += kEdges, to += kEdges * kRecord) {
+      const auto weight = hn::Mul(gated, hn::Load(tag, scratch.weights + e * kHeads));
+      const auto slope = hn::Sub(hn::Load(tag, scratch.slopes + e * kHeads), mean);
+      WriteRecords(weight, hn::Mul(hn::Mul(scale, weight), slope), std::min(count - e, kEdges), to);
+    }
+  }
+
+  static HWY_INLINE void WriteRecords(graph::Vec weights, graph::Vec slopes, std::size_t count,
+                                      float* HWY_RESTRICT to) {
+    const Tag tag;
+    const hn::RebindToSigned<Tag> ints;
+    // Of record lane x: edge x / kRecord, and head x % kHeads of the weights or of the slopes.
+    const auto lane = hn::Iota(ints, 0);
+    const auto head = hn::And(lane, hn::Set(ints, static_cast<int>(kHeads - 1)));
+    const auto from = hn::Add(hn::Mul(head, hn::Set(ints, static_cast<int>(kEdges))),
+                              hn::ShiftRight<kRecordBits>(lane));
+    const auto is_slope =
+        hn::TestBit(hn::BitCast(ints, lane), hn::Set(ints, static_cast<int>(kHeads)));
+    const auto slope_mask = hn::RebindMask(tag, is_slope);
+    const auto low = hn::IndicesFromVec(tag, from);
+    const auto high = hn::IndicesFromVec(tag, hn::Add(from, hn::Set(ints, int{kEdges / 2})));
+    const auto record = [&](const auto& index) HWY_ATTR {
+      return hn::IfThenElse(slope_mask, hn::TableLookupLanes(slopes, index),
+                            hn::TableLookupLanes(weights, index));
+    };
+    if (HWY_LIKELY(count == kEdges)) {
+      hn::StoreU(record(low), tag, to);
+      hn::StoreU(record(high), tag, to + graph::kLanes);
+      return;
+    }
+    HWY_ALIGN float whole[2 * graph::kLanes];
+    hn::Store(record(low), tag, whole);
+    hn::Store(record(high), tag, whole + graph::kLanes);
+    std::copy_n(whole, count * kRecord, to);
+  }
+  static constexpr int kRecordBits = kHeads == 4 ? 3 : kHeads == 2 ? 2 : 1;
+
+  const std::uint64_t* offsets_;
+  const std::uint32_t* columns_;
+  graph_detail::Rows<T> k_, v_;
+  float* records_;
+};
+
+// kHeads heads from `first` on, of the gradients of keys and values.
+template <std::size_t kHeads, std::size_t kVecs>
+struct ColumnHeads {
+  using Group = graph::Heads<kHeads, kVecs, float>;
+  static constexpr std::size_t kRecord = 2 * kHeads, kWidth = kHeads * kVecs * graph::kLanes;
+
+  static HWY_NOINLINE void Run(const BackwardColumns& b, std::size_t first, std::size_t begin,
+                               std::size_t end) {
+    constexpr std::size_t kAhead = 32;
+    const std::uint64_t* offsets = b.transposed->offsets.data();
+    const std::uint64_t* entries = b.transposed->edges.data();
+    const std::uint32_t* rows = b.transposed->rows.data();
+    const std::uint64_t total = b.transposed->edges.size();
+    const float* records = b.edge_weights + total * 2 * first;
+    const std::size_t column = first * b.shape.d;
+    const graph_detail::Rows<float> q{b.q.data + column, b.q.stride};
+    const graph_detail::Rows<float> d_out{b.d_out.data + column, b.d_out.stride};
+    graph_detail::Frontier frontier(b.transposed->offsets, rows, begin);
+    for (std::size_t j = begin; j < end; ++j) {
+      const auto [reached, reaches] = frontier.advance(j);
+      for (std::size_t i = reached; i < reaches; ++i) {
+        graph_detail::fetch_early(q.row(i), kWidth);
+        graph_detail::fetch_early(d_out.row(i), kWidth);
+      }
+      typename Group::Sums keys, values;
+      Group::Zero(keys);
+      Group::Zero(values);
+      const std::uint64_t last = offsets[j + 1];
+      for (std::uint64_t x = offsets[j]; x < last; ++x) {
+        hwy::Prefetch(records + entries[std::min(x + kAhead, total - 1)] * kRecord);
+        const float* record = records + entries[x] * kRecord;
+        Group::Mix(q.row(rows[x]), record + kHeads, 1, keys);
+        Group::Mix(d_out.row(rows[x]), record, 1, values);
+      }
+      HALO_UNROLL
+      for (std::size_t h = 0; h < kHeads; ++h) {
+        const std::size_t at = column + h * kVecs * graph::kLanes;
+        graph::StoreFrom<float, kVecs>(keys + h * kVecs, 1.0F, false, b.d_k.row(j) + at);
+        graph::StoreFrom<float, kVecs>(values + h * kVecs, 1.0F, false, b.d_v.row(j) + at);
+      }
+    }
+  }
+};
+#endif  // HALO_GRAPH_HEADS
+
+template <class T>
+void RowsAny(const BackwardRows<T>& b, std::size_t begin, std::size_t end, const Scratch& scratch) {
+#if HALO_GRAPH_HEADS
+  const auto group = [&](std::size_t first, auto heads, auto vectors) {
+    RowHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end,
+                                                                       scratch);
+  };
+  if (graph::ForHeads(b.shape, group)) return;
+#endif
+  graph::WithTagFor(b.shape, [&](auto tag) HWY_ATTR { RowGradients(tag, b, begin, end, scratch); });
+}
 void RowsFloat(const BackwardRows<float>& b, std::size_t begin, std::size_t end,
                const Scratch& scratch) {
-  graph::WithTagFor(b.shape, [&](auto tag) HWY_ATTR { RowGradients(tag, b, begin, end, scratch); });
+  RowsAny(b, begin, end, scratch);
 }
 void RowsHalf(const BackwardRows<Bf16>& b, std::size_t begin, std::size_t end,
               const Scratch& scratch) {
-  graph::WithTagFor(b.shape, [&](auto tag) HWY_ATTR { RowGradients(tag, b, begin, end, scratch); });
+  RowsAny(b, begin, end, scratch);
 }
 
 template <class D>
@@ -156,6 +408,12 @@ void ColumnGradients(D tag, const BackwardColumns& b, std::size_t begin, std::si
 }
 
 void Columns(const BackwardColumns& b, std::size_t begin, std::size_t end, const Scratch& scratch) {
+#if HALO_GRAPH_HEADS
+  const auto group = [&](std::size_t first, auto heads, auto vectors) {
+    ColumnHeads<decltype(heads)::value, decltype(vectors)::value>::Run(b, first, begin, end);
+  };
+  if (graph::ForHeads(b.shape, group)) return;
+#endif
   graph::WithTagFor(b.shape,
                     [&](auto tag) HWY_ATTR { ColumnGradients(tag, b, begin, end, scratch); });
 }
@@ -181,25 +439,25 @@ using graph_detail::Scratch;
 template <class T, class Keys, class Kernel>
 void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& mask,
               const TransposedEdges& edges, const GraphAttentionOptions& options,
-              const MatrixView& d_out, const GraphGradients& gradients,
-              std::vector<float>& workspace, const Executor& executor, Kernel rows_kernel) {
+              const MatrixView& d_out, const GraphGradients& gradients, GraphWorkspace& workspace,
+              const Executor& executor, Kernel rows_kernel) {
   const graph_detail::Shape shape = graph_detail::shape_of(options, q.cols, v.cols);
   assert(k.cols == q.cols && mask.rows() == q.rows);
   assert(mask.num_columns == k.rows);
   assert(v.rows == k.rows);
   assert(d_out.rows == q.rows && d_out.cols == v.cols);
   assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
-  workspace.resize(std::max(workspace.size(), mask.entries() * 2 * shape.heads));
+  float* edge_weights = workspace.resize(mask.entries() * 2 * shape.heads);
   const graph_detail::BackwardRows<T> by_row{
       shape, rows_of(q),    rows_of(d_out), rows_of(k),      rows_of(v),
-      mask,  options.gates, gradients.q,    gradients.gates, workspace.data()};
+      mask,  options.gates, gradients.q,    gradients.gates, edge_weights};
   graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads,
                                executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  rows_kernel(by_row, begin, end, scratch);
                                });
-  const graph_detail::BackwardColumns by_column{shape,       rows_of(q),  rows_of(d_out),  &edges,
-                                                gradients.k, gradients.v, workspace.data()};
+  const graph_detail::BackwardColumns by_column{shape,       rows_of(q),  rows_of(d_out), &edges,
+                                                gradients.k, gradients.v, edge_weights};
   const auto columns_kernel = HWY_DYNAMIC_DISPATCH(Columns);
   graph_detail::for_each_block(k.rows, graph_detail::longest(edges.offsets), shape.heads, executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
@@ -212,7 +470,7 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor) {
   backward<float>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
                   HWY_DYNAMIC_DISPATCH(RowsFloat));
@@ -221,7 +479,7 @@ void graph_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, std::vector<float>& workspace,
+                              const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor) {
   backward<Bf16>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
                  HWY_DYNAMIC_DISPATCH(RowsHalf));

@@ -38,11 +38,13 @@ inline std::size_t longest(std::span<const std::uint64_t> offsets) {
 template <class Body>
 void for_each_block(std::size_t rows, std::size_t longest_row, std::size_t heads,
                     const Executor& executor, const Body& body) {
-  constexpr std::size_t kRowsPerTask = 64;
+  // Few enough for many threads, enough for neighbouring rows to share what a cache holds.
+  const std::size_t rows_per_task =
+      std::clamp<std::size_t>(rows / (8 * executor.threads()), 64, 512);
   const std::size_t stride = (longest_row + 2 * kPad - 1) / kPad * kPad;
   Matrix memory = Matrix::padded(executor.threads(), (2 * stride + 1) * heads);
   executor.parallel_for_workers(
-      rows, kRowsPerTask, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+      rows, rows_per_task, [&](std::size_t worker, std::size_t begin, std::size_t end) {
         float* weights = memory.row(worker);
         float* slopes = weights + heads * stride;
         body(begin, end, Scratch{stride, weights, slopes, slopes + heads * stride});

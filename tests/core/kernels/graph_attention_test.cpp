@@ -56,7 +56,7 @@ Matrix as_floats(const HalfMatrix& half) {
   return m;
 }
 
-void expect_right(const Case& c, const char* isa) {
+void expect_right(const CsrMask& mask, const Case& c, const char* isa) {
   SCOPED_TRACE(testing::Message() << "n=" << c.n << " m=" << c.m << " d=" << c.d << " dv=" << c.dv
                                   << " heads=" << c.heads);
   const Executor one(1), four(4);
@@ -66,7 +66,6 @@ void expect_right(const Case& c, const char* isa) {
   const Matrix k = as_floats(half_k), v = as_floats(half_v);
   const Matrix q = test::random_matrix(c.n, c.heads * c.d, 1);
   const Matrix d_out = test::random_matrix(c.n, c.heads * c.dv, 4);
-  const CsrMask mask = some_mask(c);
   const GraphAttentionOptions options{.heads = c.heads, .scale = 0.4F};
 
   Matrix out(c.n, c.heads * c.dv), again(c.n, c.heads * c.dv), half(c.n, c.heads * c.dv);
@@ -84,7 +83,7 @@ void expect_right(const Case& c, const char* isa) {
   const TransposedEdges edges = transposed_edges(mask);
   Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
   Matrix d_q4(c.n, c.heads * c.d), d_k4(c.m, c.heads * c.d), d_v4(c.m, c.heads * c.dv);
-  std::vector<float> workspace;
+  GraphWorkspace workspace;
   graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q, d_k, d_v}, workspace, one);
   graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q4, d_k4, d_v4}, workspace,
                            four);
@@ -124,6 +123,8 @@ void expect_right(const Case& c, const char* isa) {
   }
 }
 
+void expect_right(const Case& c, const char* isa) { expect_right(some_mask(c), c, isa); }
+
 TEST(GraphAttention, AgreesWithDoubleAtAwkwardSizesOnEveryIsa) {
   test::on_every_isa([](const char* isa) {
     for (const Case& c : {Case{0, 0, 8, 8, 1, 3},
@@ -145,6 +146,54 @@ TEST(GraphAttention, AnyHeadDimension) {
   test::on_every_isa([](const char* isa) {
     for (std::size_t d = 1; d < 40; ++d) expect_right({6, 20, d, 41 - d, 2, 6}, isa);
   });
+}
+
+// Heads of 16, 32, 64 and 128 values are worked on in groups, edges in blocks of 4, 8 or 16: every
+// group, with heads left over, and rows around the sizes of the blocks.
+TEST(GraphAttention, HeadsInGroupsAndEdgesInBlocks) {
+  test::on_every_isa([](const char* isa) {
+    for (const std::size_t d : {16U, 32U, 64U, 128U}) {
+      for (const std::size_t heads : {1U, 2U, 5U}) {
+        for (const std::size_t edges : {2U, 9U, 20U})
+          expect_right({11, 40, d, d, heads, edges}, isa);
+      }
+    }
+    expect_right({7, 30, 32, 32, 12, 8}, isa);
+  });
+}
+
+TEST(GraphAttention, EveryLengthOfARow) {
+  test::on_every_isa([](const char* isa) {
+    std::vector<std::vector<std::uint32_t>> rows(70);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      for (std::size_t e = 0; e < (i * 29) % 70; ++e) {
+        rows[i].push_back(static_cast<std::uint32_t>((i * 3 + e) % 71));
+      }
+    }
+    const CsrMask mask = CsrMask::from_rows(std::move(rows), 71);
+    for (const std::size_t d : {16U, 32U, 64U, 128U}) {
+      expect_right(mask, {mask.rows(), 71, d, d, 128 / d, 0}, isa);
+    }
+  });
+}
+
+// A band of rows, as a locality order gives, long enough for rows to be fetched ahead, and the same
+// rows in no order.
+TEST(GraphAttention, LongBandsAndNoOrder) {
+  const std::size_t n = 900;
+  Random random(17);
+  std::vector<std::vector<std::uint32_t>> band(n), any(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t e = 0; e < i % 13; ++e) {
+      const std::size_t near = i + random.below(90);
+      band[i].push_back(static_cast<std::uint32_t>(near < 45 ? 0 : std::min(n - 1, near - 45)));
+      any[i].push_back(static_cast<std::uint32_t>(random.below(n)));
+    }
+  }
+  for (const auto& rows : {band, any}) {
+    const CsrMask mask = CsrMask::from_rows(rows, n);
+    expect_right(mask, {n, n, 32, 32, 4, 0}, "the best");
+  }
 }
 
 // Gates of either sign, and sums into what was there, by the plain pass times the gates.
@@ -172,7 +221,7 @@ TEST(GraphAttention, GatesMaySubtractAndOutputsMayAddUp) {
         }
       }
       const TransposedEdges edges = transposed_edges(mask);
-      std::vector<float> workspace;
+      GraphWorkspace workspace;
       Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
       Matrix g_q(c.n, c.heads * c.d), g_k(c.m, c.heads * c.d), g_v(c.m, c.heads * c.dv);
       Matrix d_gates(c.n, c.heads);
