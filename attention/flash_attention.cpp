@@ -29,15 +29,18 @@ void check_pattern(const FlashPattern& pattern, std::size_t n) {
 void attend(const FlashPattern& pattern, std::size_t heads, float scale, Storage storage,
             const detail::Heads& in, const MatrixSpan& mixed, std::span<float> lse,
             const Executor& executor) {
+  const bool half = storage == Storage::kBfloat16;
   if (pattern.entries() != nullptr) {
     detail::edge_attention(in, *pattern.entries()->mask(), {heads, scale}, storage, mixed,
                            executor);
   } else if (pattern.blocks() != nullptr) {
     std::vector<float> own(lse.empty() ? heads * in.q.rows : 0);
-    detail::block_attention(in.q, in.k, in.v, heads, *pattern.blocks(), scale, mixed,
-                            lse.empty() ? std::span<float>(own) : lse, executor);
+    detail::block_attention(in.q, in.k, in.v, {.heads = heads, .scale = scale, .half = half},
+                            *pattern.blocks(), mixed, lse.empty() ? std::span<float>(own) : lse,
+                            executor);
   } else {
-    kernels::flash_attention_forward(in.q, in.k, in.v, {heads, scale}, mixed, lse, executor);
+    kernels::flash_attention_forward(
+        in.q, in.k, in.v, {.heads = heads, .scale = scale, .half = half}, mixed, lse, executor);
   }
 }
 

@@ -44,7 +44,7 @@ kernels::LinearAttentionOptions linear_options(const RandomFeatures& features, f
 void standard_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, float scale,
                         const MatrixSpan& out, const Executor& executor) {
   check_shapes(q, k, v, scale, out);
-  detail::dense_attention(q, k, v, nullptr, 1, scale, out, executor);
+  detail::dense_attention(q, k, v, nullptr, 1, scale, false, out, executor);
 }
 
 void standard_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -61,7 +61,7 @@ void masked_attention(const MatrixView& q, const MatrixView& k, const MatrixView
   check_shapes(q, k, v, scale, out);
   validate(mask);
   check_mask_shape(mask.rows(), mask.num_columns, q, k);
-  detail::dense_attention(q, k, v, &mask, 1, scale, out, executor);
+  detail::dense_attention(q, k, v, &mask, 1, scale, false, out, executor);
 }
 
 void masked_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -78,7 +78,7 @@ void flash_attention(const MatrixView& q, const MatrixView& k, const MatrixView&
                      const MatrixSpan& out, std::span<float> lse, const Executor& executor) {
   check_shapes(q, k, v, scale, out);
   require(lse.empty() || lse.size() == q.rows, "values of lse", lse.size(), q.rows);
-  kernels::flash_attention_forward(q, k, v, {1, scale}, out, lse, executor);
+  kernels::flash_attention_forward(q, k, v, {.scale = scale}, out, lse, executor);
 }
 
 void flash_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -115,7 +115,7 @@ void block_attention(const MatrixView& q, const MatrixView& k, const MatrixView&
   check_shapes(q, k, v, scale, out);
   check_mask_shape(mask.n(), mask.n(), q, k);
   std::vector<float> lse(q.rows);
-  detail::block_attention(q, k, v, 1, mask, scale, out, lse, executor);
+  detail::block_attention(q, k, v, {.scale = scale}, mask, out, lse, executor);
 }
 
 void block_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -125,7 +125,7 @@ void block_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
   check_mask_shape(mask.n(), mask.n(), q, k);
   Matrix out = Matrix::padded(q.rows, v.cols);
   std::vector<float> lse(q.rows);
-  detail::block_attention(q, k, v, 1, mask, scale, out, lse, executor);
+  detail::block_attention(q, k, v, {.scale = scale}, mask, out, lse, executor);
   detail::block_attention_backward(q, k, v, 1, mask, scale, out, lse, d_out, gradients.q,
                                    gradients.k, gradients.v, executor);
 }
@@ -135,7 +135,7 @@ void window_attention(const MatrixView& q, const MatrixView& k, const MatrixView
                       const Executor& executor) {
   check_shapes(q, k, v, scale, out);
   require(k.rows == q.rows, "number of keys", k.rows, q.rows);
-  kernels::flash_attention_forward(q, k, v, {1, scale, window}, out, {}, executor);
+  kernels::flash_attention_forward(q, k, v, {.scale = scale, .window = window}, out, {}, executor);
 }
 
 void window_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -143,7 +143,7 @@ void window_attention_backward(const MatrixView& q, const MatrixView& k, const M
                                const HeadGradients& gradients, const Executor& executor) {
   check_gradients(q, k, v, scale, d_out, gradients);
   require(k.rows == q.rows, "number of keys", k.rows, q.rows);
-  flash_backward(q, k, v, {1, scale, window}, d_out, gradients, executor);
+  flash_backward(q, k, v, {.scale = scale, .window = window}, d_out, gradients, executor);
 }
 
 void linear_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,

@@ -158,12 +158,13 @@ void LocalGlobalAttention::attend(const TensorView& x, const detail::LocalPatter
   const std::size_t heads = num_heads(), d = d_model(), n = x.n, g = globals_.size();
   const float scale = parameters_->scale;
   const CsrView* mask = pattern.mask();
+  const bool half = parameters_->projections.storage() == Storage::kBfloat16;
   for (std::size_t b = 0; b < x.batch; ++b) {
     const detail::Heads all = detail::heads_of(MatrixView(parts.qkv), d, b * n, n);
     const MatrixSpan local = parts.local.sub_rows(b * n, n);
     if (mask == nullptr) {
-      kernels::flash_attention_forward(all.q, all.k, all.v, {heads, scale, pattern.window()}, local,
-                                       detail::part(parts.lse, b, n * heads), executor);
+      kernels::flash_attention_forward(all.q, all.k, all.v, {heads, scale, pattern.window(), half},
+                                       local, detail::part(parts.lse, b, n * heads), executor);
     } else {
       detail::edge_attention(all, *mask, {heads, scale}, parameters_->projections.storage(), local,
                              executor);
@@ -173,8 +174,9 @@ void LocalGlobalAttention::attend(const TensorView& x, const detail::LocalPatter
     gather_globals(globals_, parts.qkv.sub_rows(b * n, n), rows);
     const auto global_part = [&](std::size_t begin, std::size_t end, const MatrixSpan& out,
                                  std::span<float> out_lse, const Executor& on) {
-      kernels::flash_attention_forward(all.q.sub_rows(begin, end - begin), rows.sub_cols(0, d),
-                                       rows.sub_cols(d, d), {heads, scale}, out, out_lse, on);
+      kernels::flash_attention_forward(
+          all.q.sub_rows(begin, end - begin), rows.sub_cols(0, d), rows.sub_cols(d, d),
+          {.heads = heads, .scale = scale, .half = half}, out, out_lse, on);
     };
     if (parts.keep_global) {
       global_part(0, n, parts.global.sub_rows(b * n, n),

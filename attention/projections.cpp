@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "halo/core/error.h"
-#include "halo/core/half_matrix.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/core/random.h"
@@ -39,15 +38,6 @@ void check_finite(const TensorView& x, const char* what, const Executor& executo
                     "attention: " + std::string(what) + " NaN or infinity in row " +
                         std::to_string(i % x.n) + " of item " + std::to_string(i / x.n));
       }
-    }
-  });
-}
-
-// To bfloat16 and back.
-void round_rows(const MatrixSpan& m, const Executor& executor) {
-  executor.parallel_for(m.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      for (float& value : m.row_span(i)) value = bf16_to_float(float_to_bf16(value));
     }
   });
 }
@@ -177,8 +167,7 @@ void Projections::project_in(const TensorView& x, const MatrixSpan& qkv,
     kernels::gemm(x.flat(), packed_->qkv, qkv, executor);
     return;
   }
-  kernels::gemm(x.flat(), packed_->half_qkv, qkv, executor);
-  round_rows(qkv.sub_cols(d_model(), 2 * d_model()), executor);
+  kernels::gemm_rounded(x.flat(), packed_->half_qkv, qkv, executor);
 }
 
 void Projections::project_out(const MatrixView& mixed, const TensorSpan& out,

@@ -87,7 +87,7 @@ class Projections {
   void visit(const std::function<void(const std::string& name, const MatrixSpan& value)>& visitor);
   Projections copy() const;
 
-  /// qkv [batch n, 3 d_model] = x [W_q W_k W_v], keys and values as storage() says. Throws
+  /// qkv [batch n, 3 d_model] = x [W_q W_k W_v], rounded as storage() says. Throws
   /// kDimensionMismatch for another x.dim and kNonFinite, naming the row, for NaN or infinity in x.
   /// O(batch n d_model^2). Every row's bytes depend on that row alone.
   void project_in(const TensorView& x, const MatrixSpan& qkv, const Executor& executor) const;

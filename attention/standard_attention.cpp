@@ -38,7 +38,8 @@ void StandardAttention::forward(const TensorView& x, const TensorSpan& out, Work
                                 const Executor& executor) const {
   detail::run_layer(*projections_, x, out, workspace, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_, mixed,
+                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_,
+                                              projections_->storage() == Storage::kBfloat16, mixed,
                                               executor);
                     });
 }
@@ -47,7 +48,8 @@ void StandardAttention::forward(const TensorView& x, const TensorSpan& out, Save
                                 const Executor& executor) const {
   detail::run_layer(*projections_, x, out, saved, false, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_, mixed,
+                      detail::dense_attention(in.q, in.k, in.v, nullptr, num_heads(), scale_,
+                                              projections_->storage() == Storage::kBfloat16, mixed,
                                               executor);
                     });
 }

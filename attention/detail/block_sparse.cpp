@@ -108,8 +108,9 @@ struct Room {
   std::vector<float> lse;
 };
 
-void forward_rows(const Head& head, const std::vector<Segment>& segments, Range rows, float scale,
-                  const MatrixSpan& out, std::span<float> lse, Room& room) {
+void forward_rows(const Head& head, const std::vector<Segment>& segments, Range rows,
+                  const kernels::FlashOptions& options, const MatrixSpan& out, std::span<float> lse,
+                  Room& room) {
   const std::size_t count = rows.end - rows.begin;
   const MatrixView q = head.q.sub_rows(rows.begin, count);
   for (std::size_t i = 0; segments.empty() && i < count; ++i) {
@@ -120,13 +121,13 @@ void forward_rows(const Head& head, const std::vector<Segment>& segments, Range 
     const MatrixView k = rows_of(segments[s], head.k, room.k);
     const MatrixView v = rows_of(segments[s], head.v, room.v);
     if (s == 0) {
-      kernels::flash_attention_forward(q, k, v, {1, scale}, out, lse, calling_thread());
+      kernels::flash_attention_forward(q, k, v, options, out, lse, calling_thread());
       continue;
     }
     if (room.out.rows() < count) room.out = Matrix::padded(count, out.cols);
     room.lse.resize(count);
     const MatrixSpan part = room.out.span().sub_rows(0, count);
-    kernels::flash_attention_forward(q, k, v, {1, scale}, part, room.lse, calling_thread());
+    kernels::flash_attention_forward(q, k, v, options, part, room.lse, calling_thread());
     join(part, room.lse, out, lse);
   }
 }
@@ -170,8 +171,10 @@ void backward_head(const Head& head, const HeadSlopes& slopes, const BlockMask& 
 }  // namespace
 
 void block_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     std::size_t heads, const BlockMask& mask, float scale, const MatrixSpan& out,
-                     std::span<float> lse, const Executor& executor) {
+                     const kernels::FlashOptions& options, const BlockMask& mask,
+                     const MatrixSpan& out, std::span<float> lse, const Executor& executor) {
+  const std::size_t heads = options.heads;
+  const kernels::FlashOptions one_head{.scale = options.scale, .half = options.half};
   assert(q.rows == mask.n() && k.rows == mask.n() && v.rows == mask.n() && out.rows == mask.n());
   assert(lse.size() == heads * mask.n());
   const std::size_t n = mask.n(), dv = v.cols / heads;
@@ -183,7 +186,7 @@ void block_attention(const MatrixView& q, const MatrixView& k, const MatrixView&
                    const auto columns = mask.blocks().row(begin / mask.block_size());
                    forward_rows(head_of(q, k, v, h, heads),
                                 segments_of(columns, mask, segment_keys(q.cols / heads, dv), false),
-                                {begin, end}, scale,
+                                {begin, end}, one_head,
                                 out.sub_rows(begin, end - begin).sub_cols(h * dv, dv),
                                 lse.subspan(h * n + begin, end - begin), rooms[worker]);
                  });

@@ -11,15 +11,16 @@
 
 #include "halo/attention/block_mask.h"
 #include "halo/core/executor.h"
+#include "halo/core/kernels/flash_attention.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::attention::detail {
 
-/// O(entries heads (d + dv)); workspace 256 KB a thread and a block's outputs beyond the flash
-/// kernel's.
+/// The options' window is not looked at. O(entries heads (d + dv)); workspace 256 KB a thread and a
+/// block's outputs beyond the flash kernel's.
 void block_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     std::size_t heads, const BlockMask& mask, float scale, const MatrixSpan& out,
-                     std::span<float> lse, const Executor& executor);
+                     const kernels::FlashOptions& options, const BlockMask& mask,
+                     const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 
 /// From forward's out and lse; overwrites d_q, d_k and d_v. A thread a head. About 3.5 times
 /// forward.

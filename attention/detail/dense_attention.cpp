@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "halo/attention/detail/row_blocks.h"
+#include "halo/core/kernels/bf16.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
@@ -37,8 +38,9 @@ void keep_columns(std::span<const std::uint32_t> columns, float* row, std::vecto
 }
 
 // Of rows first, first + 1 ... of the attention.
-void probabilities(const MatrixView& q, const kernels::PackedMatrix& keys, const CsrView* mask,
-                   std::size_t first, float scale, const MatrixSpan& p) {
+template <class Packed>
+void probabilities(const MatrixView& q, const Packed& keys, const CsrView* mask, std::size_t first,
+                   float scale, const MatrixSpan& p) {
   kernels::gemm(q, keys, p, calling_thread());
   std::vector<float> room(mask == nullptr ? 0 : p.cols);
   for (std::size_t i = 0; i < p.rows; ++i) {
@@ -56,6 +58,45 @@ void score_slopes(const MatrixView& p, float scale, const MatrixSpan& slopes) {
     const float mean = kernels::dot(row, slope, p.cols);
     for (std::size_t j = 0; j < p.cols; ++j) slope[j] = scale * row[j] * (slope[j] - mean);
   }
+}
+
+Matrix transposed(const MatrixView& m) {
+  Matrix turned(m.cols, m.rows);
+  for (std::size_t i = 0; i < m.rows; ++i) {
+    for (std::size_t c = 0; c < m.cols; ++c) turned.row(c)[i] = m.row(i)[c];
+  }
+  return turned;
+}
+
+// Each head's keys, transposed, and values.
+template <class Packed>
+struct PackedHeads {
+  std::vector<Packed> keys, values;
+};
+
+// From keys and values packed head by head.
+template <class Packed, class PackKeys, class PackValues>
+void attend(const MatrixView& q, const MatrixView& k, const MatrixView& v, const CsrView* mask,
+            std::size_t heads, float scale, const MatrixSpan& out, const Executor& executor,
+            const PackKeys& pack_keys, const PackValues& pack_values) {
+  PackedHeads<Packed> packed{std::vector<Packed>(heads), std::vector<Packed>(heads)};
+  executor.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t h = begin; h < end; ++h) {
+      packed.keys[h] = pack_keys(head_of(k, h, heads));
+      packed.values[h] = pack_values(head_of(v, h, heads));
+    }
+  });
+  const std::size_t block = dense_block(k.rows);
+  Matrix logits(executor.threads(), std::min(block, q.rows) * k.rows);
+  for_each_block(executor, heads, q.rows, block,
+                 [&](std::size_t worker, std::size_t h, std::size_t begin, std::size_t end) {
+                   const MatrixSpan p(logits.row(worker), end - begin, k.rows);
+                   probabilities(head_of(q, h, heads).sub_rows(begin, end - begin), packed.keys[h],
+                                 mask, begin, scale, p);
+                   kernels::gemm(p, packed.values[h],
+                                 head_of(out, h, heads).sub_rows(begin, end - begin),
+                                 calling_thread());
+                 });
 }
 
 struct Head {
@@ -90,27 +131,19 @@ void backward_head(const Head& head, const CsrView* mask, float scale) {
 }  // namespace
 
 void dense_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     const CsrView* mask, std::size_t heads, float scale, const MatrixSpan& out,
-                     const Executor& executor) {
+                     const CsrView* mask, std::size_t heads, float scale, bool half,
+                     const MatrixSpan& out, const Executor& executor) {
   assert(q.cols == k.cols && k.rows == v.rows && out.rows == q.rows && out.cols == v.cols);
   if (k.rows == 0) return zero(out);
-  std::vector<kernels::PackedMatrix> keys(heads), values(heads);
-  executor.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t h = begin; h < end; ++h) {
-      keys[h] = kernels::pack_transposed(head_of(k, h, heads));
-      values[h] = kernels::pack(head_of(v, h, heads));
-    }
-  });
-  const std::size_t block = dense_block(k.rows);
-  Matrix logits(executor.threads(), std::min(block, q.rows) * k.rows);
-  for_each_block(executor, heads, q.rows, block,
-                 [&](std::size_t worker, std::size_t h, std::size_t begin, std::size_t end) {
-                   const MatrixSpan p(logits.row(worker), end - begin, k.rows);
-                   probabilities(head_of(q, h, heads).sub_rows(begin, end - begin), keys[h], mask,
-                                 begin, scale, p);
-                   kernels::gemm(p, values[h], head_of(out, h, heads).sub_rows(begin, end - begin),
-                                 calling_thread());
-                 });
+  if (half && kernels::bf16::in_hardware()) {
+    attend<kernels::PackedHalfMatrix>(
+        q, k, v, mask, heads, scale, out, executor,
+        [](const MatrixView& keys) { return kernels::pack_half(transposed(keys)); },
+        kernels::pack_half);
+  } else {
+    attend<kernels::PackedMatrix>(q, k, v, mask, heads, scale, out, executor,
+                                  kernels::pack_transposed, kernels::pack);
+  }
 }
 
 void dense_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,

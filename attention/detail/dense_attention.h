@@ -14,11 +14,11 @@
 namespace halo::attention::detail {
 
 /// out = softmax(scale q k^T) v for each head, over mask row i where `mask`, n x m, is not null; no
-/// keys: zeros. O(n m heads (d + dv)); workspace: k
-/// and v once more, and the logits of dense_block(m) rows a thread.
+/// keys: zeros. `half`: products in bfloat16 where the CPU has them. O(n m heads (d + dv));
+/// workspace: k and v once more, and the logits of dense_block(m) rows a thread.
 void dense_attention(const MatrixView& q, const MatrixView& k, const MatrixView& v,
-                     const CsrView* mask, std::size_t heads, float scale, const MatrixSpan& out,
-                     const Executor& executor);
+                     const CsrView* mask, std::size_t heads, float scale, bool half,
+                     const MatrixSpan& out, const Executor& executor);
 
 /// The gradients from d_out; overwrites d_q, d_k and d_v. Probabilities are recomputed. A thread a
 /// head. About three times dense_attention; workspace two such blocks and a head's k, v a thread.

@@ -10,34 +10,6 @@
 
 #include "halo/core/kernels/flash_tiles-inl.h"
 
-#ifndef HALO_CORE_KERNELS_FLASH_ATTENTION_ONCE
-#define HALO_CORE_KERNELS_FLASH_ATTENTION_ONCE
-namespace halo::kernels::flash_detail {
-
-// Queries a task: every block of keys and values is laid out once for all of them.
-constexpr std::size_t kForwardColumns = 192;
-constexpr std::size_t kForwardRows = 128;
-constexpr std::size_t kMaxPanel = 48;  // columns of the widest tile: AVX-512's
-
-template <class T>
-struct Forward {
-  Rows<float> q;
-  Rows<T> k, v;
-  float scale;
-  std::size_t window;
-  float* out;
-  std::size_t out_stride;
-  float* lse;  // may be null
-};
-
-inline std::size_t forward_floats(std::size_t d, std::size_t dv) {
-  return (kForwardColumns + kForwardRows) * (padded(d) + padded(dv)) + kForwardRows * kMaxPanel +
-         3 * kForwardColumns;
-}
-
-}  // namespace halo::kernels::flash_detail
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace halo::kernels {
 namespace HWY_NAMESPACE {
@@ -47,11 +19,10 @@ using flash::kNone;
 using flash::kPanel;
 using flash::kScoreVecs;
 using flash_detail::Forward;
-using flash_detail::kForwardColumns;
 using flash_detail::kForwardRows;
 using flash_detail::padded;
 using flash_detail::Range;
-static_assert(kForwardColumns % kPanel == 0 && kPanel <= flash_detail::kMaxPanel);
+static_assert(flash_detail::kFewColumns % kPanel == 0 && kPanel <= flash_detail::kMaxPanel);
 
 // Scores become e^(score - max), down each column; max and sum take them in, and `factor` receives
 // what earlier sums must be multiplied by. True where some factor is not 1.
@@ -96,19 +67,19 @@ HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, float* max, float
   return changed;
 }
 
-// Queries [begin, end), at most kForwardColumns of them.
+// Queries [begin, end), at most f.columns of them.
 template <class T>
 void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, float* workspace) {
   const std::size_t d = f.q.cols, dv = f.v.cols, width = padded(dv);
   flash_detail::Pieces pieces(workspace);
-  float* columns = pieces.take(kForwardColumns * padded(d));
-  float* mixed = pieces.take(kForwardColumns * width);
+  float* columns = pieces.take(f.columns * padded(d));
+  float* mixed = pieces.take(f.columns * width);
   float* keys = pieces.take(kForwardRows * padded(d));
   float* values = pieces.take(kForwardRows * width);
   float* tile = pieces.take(kForwardRows * flash_detail::kMaxPanel);
-  float* max = pieces.take(kForwardColumns);
-  float* sum = pieces.take(kForwardColumns);
-  float* factor = pieces.take(kForwardColumns);
+  float* max = pieces.take(f.columns);
+  float* sum = pieces.take(f.columns);
+  float* factor = pieces.take(f.columns);
   flash::PackPanels(f.q, begin, end, f.scale, columns);
   const std::size_t used = (end - begin + kPanel - 1) / kPanel * kPanel;
   std::fill_n(mixed, used * width, 0.0F);
@@ -154,6 +125,8 @@ void FlashForwardHalf(const Forward<Bf16>& f, std::size_t begin, std::size_t end
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "halo/core/kernels/bf16.h"
+#include "halo/core/kernels/flash_bf16.h"
 #include "halo/core/kernels/flash_blocks.h"
 
 namespace halo::kernels {
@@ -163,16 +136,24 @@ HWY_EXPORT(FlashForwardHalf);
 
 namespace {
 
+template <class T>
+struct PairKernel {
+  void operator()(const flash_detail::Forward<T>& f, std::size_t begin, std::size_t end,
+                  float* workspace) const {
+    bf16::flash_forward(f, begin, end, workspace);
+  }
+};
+
 template <class T, class Keys, class Kernel>
 void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptions& options,
              const MatrixSpan& out, std::span<float> lse, const Executor& executor, Kernel kernel) {
   flash_detail::check(q, k, v, options);
   assert(out.rows == q.rows && out.cols == v.cols);
   assert(lse.empty() || lse.size() == options.heads * q.rows);
-  const std::size_t heads = options.heads, dv = out.cols / heads;
+  const std::size_t heads = options.heads, d = q.cols / heads, dv = out.cols / heads;
+  const std::size_t columns = flash_detail::forward_columns(q.rows, heads, d, dv);
   flash_detail::for_each_block(
-      heads, q.rows, flash_detail::kForwardColumns,
-      flash_detail::forward_floats(q.cols / heads, dv), executor,
+      heads, q.rows, columns, flash_detail::forward_floats(columns, d, dv), executor,
       [&](std::size_t head, std::size_t begin, std::size_t end, float* workspace) {
         const flash_detail::Forward<T> f{flash_detail::head_of(q, head, heads),
                                          flash_detail::head_of(k, head, heads),
@@ -181,7 +162,8 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptio
                                          flash_detail::window_of(options, q.rows),
                                          flash_detail::columns_from(out.data, head * dv),
                                          out.stride,
-                                         lse.empty() ? nullptr : lse.data() + head * q.rows};
+                                         lse.empty() ? nullptr : lse.data() + head * q.rows,
+                                         columns};
         kernel(f, begin, end, workspace);
       });
 }
@@ -191,12 +173,18 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptio
 void flash_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                              const FlashOptions& options, const MatrixSpan& out,
                              std::span<float> lse, const Executor& executor) {
+  if (options.half && bf16::in_hardware()) {
+    return forward<float>(q, k, v, options, out, lse, executor, PairKernel<float>());
+  }
   forward<float>(q, k, v, options, out, lse, executor, HWY_DYNAMIC_DISPATCH(FlashForwardFloat));
 }
 
 void flash_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                              const FlashOptions& options, const MatrixSpan& out,
                              std::span<float> lse, const Executor& executor) {
+  if (bf16::in_hardware()) {
+    return forward<Bf16>(q, k, v, options, out, lse, executor, PairKernel<Bf16>());
+  }
   forward<Bf16>(q, k, v, options, out, lse, executor, HWY_DYNAMIC_DISPATCH(FlashForwardHalf));
 }
 

@@ -7,10 +7,11 @@
 #include <cassert>
 #include <cstddef>
 
+#include "halo/core/aligned_memory.h"
 #include "halo/core/executor.h"
 #include "halo/core/half_matrix.h"
 #include "halo/core/kernels/flash_attention.h"
-#include "halo/core/kernels/flash_tiles-inl.h"
+#include "halo/core/kernels/flash_shapes.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels::flash_detail {
@@ -48,12 +49,16 @@ template <class Body>
 void for_each_block(std::size_t heads, std::size_t columns, std::size_t at_once, std::size_t floats,
                     const Executor& executor, const Body& body) {
   const std::size_t blocks = (columns + at_once - 1) / at_once;
-  Matrix workspace = Matrix::padded(executor.threads(), floats);
+  const std::size_t workers = std::min(executor.threads(), heads * blocks);
+  const std::size_t room = (floats + 15) / 16 * 16;
+  AlignedBuffer<float> buffer;
+  float* workspace =
+      buffer.resize(std::max<std::size_t>(workers == 1 ? 1 : executor.threads(), 1) * room);
   executor.parallel_for_workers(
       heads * blocks, 1, [&](std::size_t worker, std::size_t first, std::size_t last) {
         for (std::size_t t = first; t < last; ++t) {
           const std::size_t begin = t % blocks * at_once;
-          body(t / blocks, begin, std::min(columns, begin + at_once), workspace.row(worker));
+          body(t / blocks, begin, std::min(columns, begin + at_once), workspace + worker * room);
         }
       });
 }

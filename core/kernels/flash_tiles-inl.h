@@ -12,49 +12,8 @@
 #include <limits>
 
 #include "halo/core/half_matrix.h"
+#include "halo/core/kernels/flash_shapes.h"
 #include "halo/core/kernels/simd-inl.h"
-
-#ifndef HALO_CORE_KERNELS_FLASH_TILES_ONCE
-#define HALO_CORE_KERNELS_FLASH_TILES_ONCE
-namespace halo::kernels::flash_detail {
-
-constexpr std::size_t kPad = 64;  // what any ISA's panels may need behind a row
-
-// One head's rows of a matrix, stored as float or bfloat16.
-template <class T>
-struct Rows {
-  const T* data = nullptr;
-  std::size_t stride = 0, count = 0, cols = 0;
-  const T* row(std::size_t i) const { return data + i * stride; }
-};
-
-inline std::size_t padded(std::size_t cols) { return (cols + kPad - 1) / kPad * kPad; }
-
-// Hands out a workspace piece by piece; every piece is a multiple of 16 floats.
-class Pieces {
- public:
-  explicit Pieces(float* start) : next_(start) {}
-  float* take(std::size_t floats) {
-    float* piece = next_;
-    next_ += floats;
-    return piece;
-  }
-
- private:
-  float* next_;
-};
-
-struct Range {
-  std::size_t begin, end;
-};
-// The rows that some of columns [begin, end) see, within a window and `count` rows.
-inline Range seen(std::size_t begin, std::size_t end, std::size_t window, std::size_t count) {
-  return {begin > window ? begin - window : 0,
-          end < count && window < count - end ? end + window : count};
-}
-
-}  // namespace halo::kernels::flash_detail
-#endif
 
 #if defined(HALO_CORE_KERNELS_FLASH_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HALO_CORE_KERNELS_FLASH_TILES_INL_H_

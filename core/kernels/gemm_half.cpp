@@ -1,19 +1,33 @@
-// Products with matrices stored as bfloat16: widened where they are used, summed in float32.
+// Products with matrices stored as bfloat16, summed in float32: in hardware where it has them, else
+// widened where they are used.
 #include <algorithm>
 #include <cassert>
 
+#include "halo/core/kernels/bf16.h"
 #include "halo/core/kernels/gemm.h"
+#include "halo/core/kernels/gemm_bf16.h"
 #include "halo/core/kernels/gemm_tiles.h"
 
 namespace halo::kernels {
 
 PackedHalfMatrix pack_half(const MatrixView& b) {
-  const PackedMatrix whole = pack(b);
   PackedHalfMatrix packed;
-  packed.rows_ = whole.rows_;
-  packed.cols_ = whole.cols_;
-  packed.panel_ = whole.panel_;
-  packed.blocks_ = HalfMatrix::rounded(whole.blocks_);
+  packed.rows_ = b.rows;
+  packed.cols_ = b.cols;
+  packed.pairs_ = bf16::in_hardware();
+  if (!packed.pairs_) {
+    const PackedMatrix whole = pack(b);
+    packed.panel_ = whole.panel_;
+    packed.blocks_ = HalfMatrix::rounded(whole.blocks_);
+    return packed;
+  }
+  packed.panel_ = bf16::kPanel;
+  const std::size_t columns = gemm_detail::round_up(b.cols, bf16::kPanel);
+  packed.blocks_ = HalfMatrix(1, 2 * bf16::pairs_of(b.rows) * columns);
+  for (std::size_t p = 0; p < b.rows; p += 2 * bf16::kPanelPairs) {
+    bf16::pack_panels(b.row(p), b.stride, std::min(2 * bf16::kPanelPairs, b.rows - p), b.cols,
+                      reinterpret_cast<bf16::Pair*>(packed.blocks_.row(0) + p * columns));
+  }
   return packed;
 }
 
@@ -22,21 +36,49 @@ void widen(const HalfView& from, const MatrixSpan& to) {
   for (std::size_t i = 0; i < to.rows; ++i) gemm_detail::widen(from.row(i), to.cols, to.row(i));
 }
 
-void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
-          const Executor& executor) {
-  assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());
+void PackedHalfMatrix::multiply_pairs(const MatrixView& a, const MatrixSpan& out, bool rounded,
+                                      const Executor& executor) const {
+  const std::size_t columns = gemm_detail::round_up(out.cols, panel_);
+  const std::size_t grain = bf16::kRowsAtOnce;
+  const std::size_t room =
+      gemm_detail::round_up(std::min(grain, out.rows), bf16::kTileRows) * bf16::kRowPairs;
+  const gemm_detail::Scratch scratch(room * (out.rows <= grain ? 1 : executor.threads()));
+  executor.parallel_for_workers(
+      out.rows, grain, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        auto* rows = reinterpret_cast<bf16::Pair*>(scratch.data() + worker * room);
+        for (std::size_t p = 0; p < a.cols; p += 2 * bf16::kPanelPairs) {
+          const std::size_t depth = std::min(2 * bf16::kPanelPairs, a.cols - p);
+          bf16::round_rows(a.row(begin) + p, a.stride, end - begin, depth, rows);
+          const bf16::PairBlock block{
+              end - begin,
+              out.cols,
+              bf16::pairs_of(depth),
+              rows,
+              reinterpret_cast<const bf16::Pair*>(blocks_.row(0) + p * columns),
+              p != 0,
+              rounded && p + depth == a.cols};
+          bf16::multiply(block, out.row(begin), out.stride);
+        }
+      });
+}
+
+void PackedHalfMatrix::multiply(const MatrixView& a, const MatrixSpan& out, bool rounded,
+                                const Executor& executor) const {
+  assert(a.cols == rows_ && out.rows == a.rows && out.cols == cols_);
   if (out.rows == 0 || out.cols == 0) return;
   if (a.cols == 0) {
     for (std::size_t i = 0; i < out.rows; ++i) std::fill_n(out.row(i), out.cols, 0.0F);
     return;
   }
+  assert(pairs_ == bf16::in_hardware());
+  if (pairs_) return multiply_pairs(a, out, rounded, executor);
   const gemm_detail::Shape shape = gemm_detail::tile_shape();
-  assert(b.panel_ == shape.columns_at_once);
-  const std::size_t columns = gemm_detail::round_up(out.cols, b.panel_);
+  assert(panel_ == shape.columns_at_once);
+  const std::size_t columns = gemm_detail::round_up(out.cols, panel_);
   const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
   const std::size_t most = std::min(gemm_detail::kDepth, a.cols);
   // A thread's block of a and one panel of b, widened where it is used: once for all rows.
-  const std::size_t floats = gemm_detail::round_up((grain + b.panel_) * most, 16);
+  const std::size_t floats = gemm_detail::round_up((grain + panel_) * most, 16);
   const gemm_detail::Scratch scratch(floats * executor.threads());
   executor.parallel_for_workers(
       out.rows, grain, [&](std::size_t worker, std::size_t begin, std::size_t end) {
@@ -46,17 +88,30 @@ void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
           const std::size_t depth = std::min(gemm_detail::kDepth, a.cols - p);
           gemm_detail::pack_block({a.data, a.stride, true}, p, depth, begin, end - begin,
                                   shape.rows_at_once, rows, nullptr);
-          for (std::size_t j = 0; j < out.cols; j += b.panel_) {
-            gemm_detail::widen(b.blocks_.row(0) + p * columns + j * depth, b.panel_ * depth, panel);
-            const gemm_detail::Block block{end - begin, std::min(b.panel_, out.cols - j),
+          for (std::size_t j = 0; j < out.cols; j += panel_) {
+            gemm_detail::widen(blocks_.row(0) + p * columns + j * depth, panel_ * depth, panel);
+            const gemm_detail::Block block{end - begin, std::min(panel_, out.cols - j),
                                            depth,       rows,
                                            0,           nullptr,
                                            panel,       0,
-                                           b.panel_,    p != 0};
+                                           panel_,      p != 0};
             gemm_detail::multiply_block(block, out.row(begin) + j, out.stride);
           }
         }
+        for (std::size_t i = begin; rounded && i < end; ++i) {
+          for (float& x : out.row_span(i)) x = bf16_to_float(float_to_bf16(x));
+        }
       });
+}
+
+void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+          const Executor& executor) {
+  b.multiply(a, out, false, executor);
+}
+
+void gemm_rounded(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
+                  const Executor& executor) {
+  b.multiply(a, out, true, executor);
 }
 
 void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "attention_test_support.h"
+#include "core/kernels/every_half_isa.h"
 #include "halo/attention/flash_attention.h"
 #include "halo/attention/linear_attention.h"
 #include "halo/attention/local_global_attention.h"
@@ -68,19 +69,20 @@ void check(const std::string& name, const Make& make) {
   const Results alone = run(make(Storage::kBfloat16), 1);
   EXPECT_TRUE(test::same_bytes(half.out, alone.out));
   EXPECT_TRUE(test::same_bytes(half.d_x, alone.d_x));
-  // Weights, keys and values rounded by 2^-9 each: a few of those in what they make.
+  // Inputs, weights, queries, keys, values, probabilities and mixed heads rounded by at most 2^-8
+  // each: a few of those in what they make.
   const double out = error_of(half.out.item(0), full.out.item(0));
   EXPECT_GT(out, 1e-6) << "nothing was rounded";
-  EXPECT_LT(out, 0.01);
-  EXPECT_LT(error_of(half.d_x.item(0), full.d_x.item(0)), 0.015);
+  EXPECT_LT(out, 0.015);
+  EXPECT_LT(error_of(half.d_x.item(0), full.d_x.item(0)), 0.02);
   const auto named = half.gradients.named(), wanted = full.gradients.named();
   for (std::size_t p = 0; p < named.size(); ++p) {
-    EXPECT_LT(error_of(named[p].value, wanted[p].value), 0.02) << named[p].name;
+    EXPECT_LT(error_of(named[p].value, wanted[p].value), 0.03) << named[p].name;
   }
   std::printf("%-14s output differs by %.5f of its largest value\n", name.c_str(), out);
 }
 
-TEST(HalfStorage, EveryLayerIsWithinItsErrorBounds) {
+void check_every_layer() {
   const auto mask = std::make_shared<const CsrMask>(SparseMask::random(kN, 0.2, 3));
   check("standard", [](Storage s) { return StandardAttention(kModel, kHeads, options(s)); });
   check("flash", [](Storage s) { return FlashAttention(kModel, kHeads, 16, options(s)); });
@@ -95,6 +97,13 @@ TEST(HalfStorage, EveryLayerIsWithinItsErrorBounds) {
   });
   check("mask", [&](Storage s) {
     return LocalGlobalAttention(kModel, kHeads, mask, Indices{1, 40}, options(s));
+  });
+}
+
+TEST(HalfStorage, EveryLayerIsWithinItsErrorBoundsOnEveryIsa) {
+  halo::test::on_every_half_isa([](const char* isa) {
+    SCOPED_TRACE(isa);
+    check_every_layer();
   });
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/kernels/every_half_isa.h"
 #include "core/kernels/every_isa.h"
 #include "core/kernels/same_bytes.h"
 #include "halo/core/executor.h"
@@ -116,9 +117,15 @@ TEST(Gemm, PackedWeightsGiveTheBytesOfThePlainProduct) {
 
 TEST(Gemm, HalfStoredMatricesGiveTheProductOfTheirRoundedValues) {
   const Executor one(1), four(4);
-  test::on_every_isa([&](const char* isa) {
-    for (const Shape s :
-         {Shape{0, 3, 2}, {3, 0, 2}, {1, 1, 1}, {5, 300, 33}, {129, 64, 65}, {230, 513, 17}}) {
+  test::on_every_half_isa([&](const char* isa) {
+    for (const Shape s : {Shape{0, 3, 2},
+                          {3, 0, 2},
+                          {1, 1, 1},
+                          {5, 300, 33},
+                          {15, 31, 16},
+                          {129, 64, 65},
+                          {230, 513, 17},
+                          {450, 1027, 40}}) {
       const Matrix a = test::random_matrix(s.m, s.k, 1), b = test::random_matrix(s.k, s.n, 2);
       const HalfMatrix half_a = HalfMatrix::rounded(a);
       const PackedHalfMatrix packed = pack_half(b);
@@ -134,15 +141,43 @@ TEST(Gemm, HalfStoredMatricesGiveTheProductOfTheirRoundedValues) {
       gemm(a, packed, out, one);
       gemm(a, packed, out_four, four);
       gemm(half_a, packed, out_half, four);
-      EXPECT_TRUE(test::same_bytes(out, expected)) << isa;
-      EXPECT_TRUE(test::same_bytes(out_four, expected)) << isa;
-      EXPECT_TRUE(test::same_bytes(out_half, expected_half)) << isa;
-      // Two roundings of 2^-9 each, sums of k products of standard normals: sqrt(k) in size.
-      const double bound = 0x1.0p-7 * 3 * std::sqrt(double(s.k) + 1);
+      EXPECT_TRUE(test::same_bytes(out_four, out)) << isa;
+      if (bf16::in_hardware()) {  // rounds a as well, and sums pairs
+        EXPECT_TRUE(test::same_bytes(out_half, out)) << isa;
+      } else {
+        EXPECT_TRUE(test::same_bytes(out, expected)) << isa;
+        EXPECT_TRUE(test::same_bytes(out_half, expected_half)) << isa;
+      }
+      // Two roundings of at most 2^-8 each, sums of k products of standard normals: sqrt(k) in
+      // size.
+      const double root = std::sqrt(double(s.k) + 1);
+      Matrix rounded(s.m, s.n);
+      gemm_rounded(a, packed, rounded, four);
       for (std::size_t i = 0; i < s.m; ++i) {
         for (std::size_t j = 0; j < s.n; ++j) {
-          EXPECT_NEAR(out_half.row(i)[j], exact.row(i)[j], bound) << isa;
+          EXPECT_NEAR(out_half.row(i)[j], expected_half.row(i)[j], 3e-6 * root) << isa;
+          EXPECT_NEAR(out_half.row(i)[j], exact.row(i)[j], 0x1.0p-7 * 3 * root) << isa;
+          EXPECT_EQ(rounded.row(i)[j], bf16_to_float(float_to_bf16(out.row(i)[j]))) << isa;
         }
+      }
+    }
+  });
+}
+
+TEST(Gemm, HalfStoredProductsWriteInsideStridedMatricesOnly) {
+  const Executor one(1);
+  test::on_every_half_isa([&](const char* isa) {
+    const Matrix a = test::random_matrix(20, 40, 1), b = test::random_matrix(31, 50, 2);
+    const MatrixView left = a.view().sub_cols(3, 31);
+    const PackedHalfMatrix packed = pack_half(b.view().sub_cols(1, 37));
+    Matrix out(30, 60), expected(20, 37);
+    for (std::size_t i = 0; i < 30; ++i) std::fill_n(out.row(i), 60, 7.0F);
+    gemm(left, packed, out.span().sub_rows(2, 20).sub_cols(4, 37), one);
+    gemm(left, packed, expected, one);
+    for (std::size_t i = 0; i < 30; ++i) {
+      for (std::size_t j = 0; j < 60; ++j) {
+        const bool inside = i >= 2 && i < 22 && j >= 4 && j < 41;
+        EXPECT_EQ(out.row(i)[j], inside ? expected.row(i - 2)[j - 4] : 7.0F) << isa;
       }
     }
   });
