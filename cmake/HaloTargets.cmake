@@ -21,6 +21,14 @@ if(HALO_SANITIZE)
   target_compile_options(halo_flags INTERFACE ${sanitize})
   target_link_options(halo_flags INTERFACE ${sanitize})
 endif()
+if(HALO_FUZZ)
+  # The macro switches off the CRC of gzip, which no fuzzer guesses; never a check of bounds.
+  target_compile_options(halo_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_compile_definitions(halo_flags INTERFACE FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION=1)
+  # What is fuzzed is not the kernels: two instruction sets of them are quicker to build.
+  target_compile_definitions(halo_flags INTERFACE
+    "HWY_DISABLED_TARGETS=(HWY_AVX3|HWY_AVX3_DL|HWY_SSE4|HWY_SSSE3)")
+endif()
 
 # halo_add_room(<name> SOURCES <cpp...> PUBLIC_DEPS <rooms...> PRIVATE_DEPS <targets...>)
 function(halo_add_room name)

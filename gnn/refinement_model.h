@@ -17,6 +17,7 @@
 #include "halo/core/byte_matrix.h"
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/content_layer.h"
+#include "halo/gnn/index_identity.h"
 #include "halo/gnn/projection.h"
 #include "halo/gnn/structure.h"
 
@@ -55,6 +56,7 @@ struct RefinementHead {
 
 /// What a model is made of, and what a file stores.
 struct RefinementParts {
+  IndexIdentity index;  ///< the index it belongs to
   std::size_t size = 0, dim = 0;
   bool unit_input = true;  ///< vectors are scaled to unit length before they are projected (cosine
                            ///< and ip indexes)

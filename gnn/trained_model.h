@@ -24,12 +24,14 @@
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/class_posteriors.h"
 #include "halo/gnn/content_layer.h"
+#include "halo/gnn/index_identity.h"
 #include "halo/gnn/projection.h"
 
 namespace halo::gnn {
 
 /// What a trained model is made of, and what a file stores.
 struct TrainedParts {
+  IndexIdentity index;  ///< the index it belongs to
   std::size_t size = 0, dim = 0;
   bool unit_input = true;  ///< vectors are scaled to unit length before they are projected
   std::string view;        ///< what the metric was learned on: "spectral", "pca", ...

@@ -10,6 +10,7 @@
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/gnn/trained_model.h"
+#include "halo/integration/index_identity.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/io/file.h"
 #include "halo/integration/io/model_io.h"
@@ -122,13 +123,9 @@ Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
     : snapshot_(std::move(snapshot)), model_(std::move(model)), trained_(std::move(trained)) {
   if (!snapshot_) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
   const auto check = [&](const auto& of, const char* what) {
-    if (!of || (of->size() == snapshot_->size() && of->dim() == snapshot_->dim())) return;
-    throw Error(ErrorCode::kModelMismatch, std::string("the ") + what + " model was prepared for " +
-                                               std::to_string(of->size()) +
-                                               " vectors of dimension " +
-                                               std::to_string(of->dim()) + ", the index has " +
-                                               std::to_string(snapshot_->size()) +
-                                               " of dimension " + std::to_string(snapshot_->dim()));
+    if (!of) return;
+    const auto& parts = of->parts();
+    require_same_index({what, of->size(), of->dim(), parts.unit_input, parts.index}, *snapshot_);
   };
   check(model_, "refinement");
   check(trained_, "trained");
@@ -167,14 +164,17 @@ void Engine::save(const std::filesystem::path& path, const Job& job) const {
 Engine Engine::load(const std::filesystem::path& path) {
   // Each section is checked when it is read, so each byte is read once.
   const io::BundleReader reader(path, io::BundleReader::Check::kStructure);
-  auto snapshot = io::read_snapshot(reader);
-  auto model = io::read_model(reader);
-  auto trained = io::read_trained(reader);
-  try {
-    return Engine(std::move(snapshot), std::move(model), std::move(trained));
-  } catch (const Error& error) {
-    io::fail(ErrorCode::kCorrupt, path, error.what());
-  }
+  const auto restore = [&] {
+    auto snapshot = io::read_snapshot(reader);
+    auto model = io::read_model(reader);
+    auto trained = io::read_trained(reader);
+    try {
+      return Engine(std::move(snapshot), std::move(model), std::move(trained));
+    } catch (const Error& error) {
+      io::fail(error.code(), path, error.what());
+    }
+  };
+  return io::reporting_memory(path, restore);
 }
 
 BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,

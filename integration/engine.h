@@ -87,7 +87,8 @@ class Engine {
   /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
   /// before. Throws kNoSpace, kIo, kNotFound (no such folder) or kCancelled.
   void save(const std::filesystem::path& path, const Job& job = {}) const;
-  /// Checks every checksum and invariant; throws kNotFound, kIo, kUnsupportedFormat or kCorrupt.
+  /// Checks every checksum and invariant; throws kNotFound, kIo, kUnsupportedFormat, kCorrupt,
+  /// kModelMismatch (a model of another index in the file) or kOutOfMemory.
   static Engine load(const std::filesystem::path& path);
 
   /// Answers queries [q, dim]. Throws kDimensionMismatch, kNonFinite, kZeroVector,

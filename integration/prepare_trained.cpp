@@ -7,6 +7,7 @@
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/index/neighbour_windows.h"
+#include "halo/integration/index_identity.h"
 #include "halo/integration/train.h"
 
 namespace halo {
@@ -131,6 +132,7 @@ std::shared_ptr<const gnn::TrainedModel> prepare_trained(const GraphSnapshot& sn
     throw Error(ErrorCode::kInvalidArgument, "one label a vector is needed");
   }
   gnn::TrainedParts parts;
+  parts.index = identity_of(snapshot);
   parts.size = snapshot.size();
   parts.dim = snapshot.dim();
   parts.unit_input = snapshot.metric() != Metric::kL2;

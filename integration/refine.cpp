@@ -11,6 +11,7 @@
 #include "halo/gnn/prepare_heads.h"
 #include "halo/index/neighbour_windows.h"
 #include "halo/index/snapshot_search.h"
+#include "halo/integration/index_identity.h"
 
 namespace halo {
 namespace {
@@ -133,6 +134,7 @@ std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
                                                         global, resolved, executor, job)
                                    : gnn::prepare_heads(snapshot.vectors(), unit_input, windows,
                                                         global, resolved, plans, executor, job);
+  parts.index = identity_of(snapshot);
   const Job quiet{nullptr, job.stop};
   const auto edges = nearest_edges(snapshot, windows, executor);
   {

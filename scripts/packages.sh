@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one list of Debian 12 packages halo is built from; installs those that are missing.
 #
-#   scripts/packages.sh [--tests] [--demo] [--ci] [--docs] [--list]
+#   scripts/packages.sh [--tests] [--demo] [--ci] [--check] [--fuzz] [--docs] [--list]
 #
 # Without an option: what the library and the command need. --list only prints the names. Needs
 # nothing but apt; asks sudo for the installation unless run as root, and nothing at all where
@@ -22,6 +22,8 @@ for option in "$@"; do
   case $option in
     --tests) packages+=(pkgconf dpkg-dev libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
     --demo) packages+=(dataset-fashion-mnist) ;;
+    --fuzz) packages+=(clang libclang-rt-14-dev) ;;
+    --check) packages+=(clang clang-tidy cppcheck gcovr) ;;
     --ci) packages+=(clang clang-format clang-tidy) ;;
     --docs) packages+=(doxygen) ;;
     --list) list_only=yes ;;

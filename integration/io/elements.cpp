@@ -22,27 +22,8 @@ struct Half {
   std::uint16_t bits;
 };
 
-float to_float(Half half) {
-  const auto bits = static_cast<std::uint32_t>(half.bits);
-  const std::uint32_t sign = (bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1fu;
-  const std::uint32_t mantissa = bits & 0x3ffu;
-  if (exponent == 0) {  // zero or subnormal: mantissa x 2^-24
-    const float value = std::ldexp(static_cast<float>(mantissa), -24);
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
-  }
-  const std::uint32_t wide = exponent == 0x1f ? 0xffu : exponent + 112;  // 127 - 15
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
-}
-
-float to_float(double value) {
-  // Converting a double beyond float's range is undefined; such a value is an infinity here.
-  constexpr double kMax = std::numeric_limits<float>::max();
-  if (std::isfinite(value) && std::abs(value) > kMax) {
-    return std::copysign(std::numeric_limits<float>::infinity(), value < 0 ? -1.0f : 1.0f);
-  }
-  return static_cast<float>(value);
-}
+float to_float(Half half) { return half_to_float(half.bits); }
+float to_float(double value) { return double_to_float(value); }
 
 template <class T>
 float to_float(T value) {
@@ -109,6 +90,26 @@ void for_each_row(const InputFile& file, const ArrayLayout& layout, PrefixCheck 
 }
 
 }  // namespace
+
+float half_to_float(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1fu;
+  const std::uint32_t mantissa = bits & 0x3ffu;
+  if (exponent == 0) {  // zero or subnormal: mantissa x 2^-24
+    const float value = std::ldexp(static_cast<float>(mantissa), -24);
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+  }
+  const std::uint32_t wide = exponent == 0x1f ? 0xffu : exponent + 112;  // 127 - 15
+  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
+}
+
+float double_to_float(double value) {
+  constexpr double kMax = std::numeric_limits<float>::max();
+  if (std::isfinite(value) && std::abs(value) > kMax) {
+    return std::copysign(std::numeric_limits<float>::infinity(), value < 0 ? -1.0f : 1.0f);
+  }
+  return static_cast<float>(value);
+}
 
 std::size_t element_size(ElementType type) {
   return with_type(type, [](auto value) { return sizeof(value); });

@@ -15,6 +15,11 @@
 
 namespace halo::io {
 
+/// An IEEE 754 binary16, exactly.
+float half_to_float(std::uint16_t bits);
+/// The nearest float; beyond float's range an infinity, where a plain conversion is undefined.
+float double_to_float(double value);
+
 enum class ElementType { kF2, kF4, kF8, kI1, kI2, kI4, kI8, kU1, kU2, kU4, kU8 };
 
 std::size_t element_size(ElementType type);

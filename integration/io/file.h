@@ -10,10 +10,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "halo/core/error.h"
+#include "halo/core/out_of_memory.h"
 
 namespace halo::io {
 
@@ -22,6 +25,16 @@ namespace halo::io {
                               int error_number);
 /// Throws "<path>: <what>".
 [[noreturn]] void fail(ErrorCode code, const std::filesystem::path& path, std::string_view what);
+
+/// Calls `read`; exhausted memory comes out as kOutOfMemory naming the file.
+template <class Read>
+auto reporting_memory(const std::filesystem::path& path, Read&& read) {
+  try {
+    return std::forward<Read>(read)();
+  } catch (const std::bad_alloc&) {
+    throw_out_of_memory([&] { return path.string() + ": not enough memory for what it holds"; });
+  }
+}
 
 class ReadableFile {
  public:

@@ -21,6 +21,8 @@ class ByteSource {
   virtual void read(std::span<std::byte> out) = 0;
   /// Throws kCorrupt unless exactly everything has been read.
   virtual void expect_end() = 0;
+  /// The file's own length.
+  virtual std::uint64_t file_bytes() const = 0;
   /// No file of this length holds more bytes than that.
   virtual std::uint64_t most_bytes() const = 0;
 };

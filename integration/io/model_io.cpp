@@ -11,6 +11,7 @@
 
 #include "halo/core/error.h"
 #include "halo/gnn/harm_gate.h"
+#include "halo/integration/io/manifest_identity.h"
 #include "halo/integration/io/manifest_numbers.h"
 
 namespace halo::io {
@@ -93,6 +94,7 @@ Json manifest_of(const gnn::RefinementParts& parts) {
                 {"participation_ratio", parts.participation_ratio},
                 {"flatness", parts.flatness},
                 {"transitivity_ratio", parts.transitivity_ratio}};
+  write_identity(manifest, parts.index);
   if (parts.calibrated_gate) manifest["calibrated_gate"] = *parts.calibrated_gate;
   return manifest;
 }
@@ -144,6 +146,7 @@ Manifest parse_manifest(const BundleReader& reader) {
            "the refinement model has form " + std::to_string(form) + ", this program reads form " +
                std::to_string(kForm) + ": prepare it again");
     }
+    m.parts.index = read_identity(json);
     m.parts.size = count_of(json.at("size"));
     m.parts.dim = count_of(json.at("dim"));
     m.parts.unit_input = json.at("unit_input").get<bool>();
@@ -285,7 +288,11 @@ std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reade
                                             m.parts.size * gnn::kCoherenceEdges);
   m.parts.global_nodes =
       read_array<std::uint32_t>(reader, SectionKind::kModelGlobalNodes, m.global_nodes);
-  return gnn::RefinementModel::create(std::move(m.parts));
+  try {
+    return gnn::RefinementModel::create(std::move(m.parts));
+  } catch (const Error& error) {
+    fail(error.code(), reader.path(), error.what());
+  }
 }
 
 }  // namespace halo::io

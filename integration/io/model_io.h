@@ -1,8 +1,10 @@
 // A refinement model as sections of a bundle.
 //
-//   kModelManifest        JSON: form 2, sizes, options, heads (name, weight, content share, rank;
-//                         rank 0 for the identity), the base's coherence, spectrum figures, the
-//                         calibrated gate where there is one, the number of global nodes
+//   kModelManifest        JSON: form 2, the index (manifest_identity.h), sizes, options, heads
+//   (name,
+//                         weight, content share, rank; rank 0 for the identity), the base's
+//                         coherence, spectrum figures, the calibrated gate where there is one, the
+//                         number of global nodes
 //   kModelProjections     float32: per head its mean [dim], then its basis [rank, dim]
 //   kModelStates          int8: per head the rows [size, out_dim] without padding
 //   kModelScales          float32: per head the states' scales [size], the thresholds [size], the

@@ -31,9 +31,7 @@ bool parse(std::string_view field, T& value) {
   return error == std::errc() && end == field.data() + field.size() && !field.empty();
 }
 
-}  // namespace
-
-std::vector<Judgement> load_qrels(const fs::path& path, std::optional<std::size_t> num_queries,
+std::vector<Judgement> read_qrels(const fs::path& path, std::optional<std::size_t> num_queries,
                                   const FileSystem& file_system) {
   const InputFile file(file_system, path);
   std::string text(file.size(), '\0');
@@ -67,6 +65,13 @@ std::vector<Judgement> load_qrels(const fs::path& path, std::optional<std::size_
   }
   if (judgements.empty()) fail(ErrorCode::kEmpty, path, "holds no judgements");
   return judgements;
+}
+
+}  // namespace
+
+std::vector<Judgement> load_qrels(const fs::path& path, std::optional<std::size_t> num_queries,
+                                  const FileSystem& file_system) {
+  return reporting_memory(path, [&] { return read_qrels(path, num_queries, file_system); });
 }
 
 }  // namespace halo::io

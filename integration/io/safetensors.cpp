@@ -12,6 +12,7 @@
 #include "halo/core/error.h"
 #include "halo/core/half_matrix.h"
 #include "halo/integration/io/atomic_write.h"
+#include "halo/integration/io/elements.h"
 
 namespace halo::io {
 
@@ -24,18 +25,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kLargestHeader = 100'000'000;  // the format's own limit
 constexpr std::size_t kAlignment = 8;                  // of the data, as the format's writer does
+constexpr int kDeepest = 3;                            // the file, a tensor, its shape
 constexpr std::string_view kMetadata = "__metadata__";
-
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
-  const std::uint32_t exponent = (half >> 10) & 0x1fU, fraction = half & 0x3ffU;
-  if (exponent == 0) {  // zero or subnormal: fraction x 2^-24
-    const float value = static_cast<float>(fraction) * 0x1.0p-24F;
-    return sign != 0 ? -value : value;
-  }
-  const std::uint32_t wide = exponent == 0x1fU ? 0xffU : exponent + 112U;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
 
 struct Entry {
   std::string name, dtype;
@@ -105,19 +96,18 @@ NamedTensor read_tensor(const InputFile& file, const Entry& entry, std::uint64_t
   std::vector<std::byte> bytes(entry.end - entry.begin);
   file.read(data + entry.begin, bytes);
   if (entry.dtype == "F32") convert<float>(bytes, tensor.values, [](float x) { return x; });
-  if (entry.dtype == "F64") {
-    convert<double>(bytes, tensor.values, [](double x) { return static_cast<float>(x); });
-  }
+  if (entry.dtype == "F64") convert<double>(bytes, tensor.values, double_to_float);
   if (entry.dtype == "F16") convert<std::uint16_t>(bytes, tensor.values, half_to_float);
   if (entry.dtype == "BF16") convert<Bf16>(bytes, tensor.values, bf16_to_float);
   return tensor;
 }
 
-// A repeated name would silently hide a tensor.
+// A repeated name would silently hide a tensor; deep nesting takes a hundred times its bytes.
 Json parse_header(const fs::path& path, const std::string& text) {
   std::vector<std::set<std::string>> names;
   try {
-    return Json::parse(text, [&](int, Json::parse_event_t event, Json& parsed) {
+    return Json::parse(text, [&](int depth, Json::parse_event_t event, Json& parsed) {
+      if (depth > kDeepest) fail(ErrorCode::kCorrupt, path, "the header is nested too deeply");
       if (event == Json::parse_event_t::object_start) names.emplace_back();
       if (event == Json::parse_event_t::object_end) names.pop_back();
       if (event == Json::parse_event_t::key &&
@@ -154,7 +144,9 @@ void TensorFile::add(std::string name, std::span<const float> values) {
   tensors.push_back({std::move(name), {values.size()}, {values.begin(), values.end()}});
 }
 
-TensorFile read_safetensors(const fs::path& path, const FileSystem& file_system) {
+namespace {
+
+TensorFile read_tensors(const fs::path& path, const FileSystem& file_system) {
   const InputFile file(file_system, path);
   std::uint64_t length = 0;
   if (file.size() < sizeof length)
@@ -198,6 +190,12 @@ TensorFile read_safetensors(const fs::path& path, const FileSystem& file_system)
   if (next != data_bytes) fail(ErrorCode::kCorrupt, path, "bytes are left over");
   for (const Entry& entry : entries) result.tensors.push_back(read_tensor(file, entry, data));
   return result;
+}
+
+}  // namespace
+
+TensorFile read_safetensors(const fs::path& path, const FileSystem& file_system) {
+  return reporting_memory(path, [&] { return read_tensors(path, file_system); });
 }
 
 void write_safetensors(const fs::path& path, const TensorFile& tensors,

@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -213,7 +212,7 @@ SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
   const auto [manifest, links] = read_manifest(bundle);
   expect_size(bundle, SectionKind::kSnapshotIds, manifest.size, sizeof(Id));
   expect_size(bundle, SectionKind::kSnapshotLevels, manifest.size, 1);
-  try {
+  return reporting_memory(bundle.path(), [&, &manifest = manifest, &links = links] {
     SnapshotParts parts;
     parts.metric = static_cast<Metric>(manifest.metric);
     parts.dim = manifest.dim;
@@ -228,9 +227,7 @@ SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
     read_values(bundle, SectionKind::kSnapshotLevels, std::span(parts.levels));
     parts.layers = read_layers(bundle, parts.levels, links);
     return parts;
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, bundle.path(), "not enough memory for the index");
-  }
+  });
 }
 
 void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
@@ -246,13 +243,13 @@ void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
 std::shared_ptr<const GraphSnapshot> read_snapshot(const BundleReader& bundle) {
   SnapshotParts parts = read_snapshot_parts(bundle);
   const CodeKind codes = read_codes(bundle);
-  try {
-    return GraphSnapshot::create(std::move(parts), codes);
-  } catch (const Error& error) {
-    fail(error.code(), bundle.path(), error.what());
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, bundle.path(), "not enough memory for the index");
-  }
+  return reporting_memory(bundle.path(), [&] {
+    try {
+      return GraphSnapshot::create(std::move(parts), codes);
+    } catch (const Error& error) {
+      fail(error.code(), bundle.path(), error.what());
+    }
+  });
 }
 
 }  // namespace halo::io

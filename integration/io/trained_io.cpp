@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "halo/core/error.h"
+#include "halo/integration/io/manifest_identity.h"
 #include "halo/integration/io/manifest_numbers.h"
 
 namespace halo::io {
@@ -21,6 +22,7 @@ constexpr std::uint64_t kMostRows = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kMostDimensions = 65536;
 constexpr std::uint64_t kMostLayers = 8;
 constexpr std::uint64_t kMostWindow = 1024;
+constexpr std::uint64_t kForm = 1;
 
 [[noreturn]] void corrupt(const BundleReader& reader, const std::string& what) {
   fail(ErrorCode::kCorrupt, reader.path(), "trained model: " + what);
@@ -47,6 +49,13 @@ Sizes parse_manifest(const BundleReader& reader, gnn::TrainedParts& parts) {
   try {
     const auto* text = reinterpret_cast<const char*>(bytes.data());
     const Json json = Json::parse(text, text + bytes.size());
+    const std::uint64_t form = json.contains("form") ? count_of(json.at("form")) : 1;
+    if (form != kForm) {
+      fail(ErrorCode::kUnsupportedFormat, reader.path(),
+           "the trained model has form " + std::to_string(form) + ", this program reads form " +
+               std::to_string(kForm) + ": train it again");
+    }
+    parts.index = read_identity(json);
     sizes.size = count_of(json.at("size"));
     sizes.dim = count_of(json.at("dim"));
     sizes.rank = count_of(json.at("rank"));
@@ -63,6 +72,7 @@ Sizes parse_manifest(const BundleReader& reader, gnn::TrainedParts& parts) {
   } catch (const Json::exception& error) {
     corrupt(reader, std::string("manifest: ") + error.what());
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kUnsupportedFormat) throw;
     corrupt(reader, std::string("manifest: ") + error.what());
   }
   const auto within = [](std::uint64_t value, std::uint64_t most) {
@@ -117,21 +127,22 @@ class Taker {
 void write_trained(BundleWriter& writer, const gnn::TrainedModel& model) {
   const gnn::TrainedParts& parts = model.parts();
   const MatrixView basis = parts.projection.basis();
-  const std::string manifest = Json{
-      {"size", parts.size},
-      {"dim", parts.dim},
-      {"rank", basis.rows},
-      {"layers", parts.states.size() - 1},
-      {"window", parts.window},
-      {"classes", parts.centroids.rows()},
-      {"unit_input", parts.unit_input},
-      {"view", parts.view},
-      {"scale", parts.scale},
-      {"sharpness", parts.layer.sharpness},
-      {"neighbour_share", parts.layer.neighbour_share},
-      {"label_weight", model.label_weight()},
-      {"plain_share",
-       model.plain_share()}}.dump();
+  Json facts{{"form", kForm},
+             {"size", parts.size},
+             {"dim", parts.dim},
+             {"rank", basis.rows},
+             {"layers", parts.states.size() - 1},
+             {"window", parts.window},
+             {"classes", parts.centroids.rows()},
+             {"unit_input", parts.unit_input},
+             {"view", parts.view},
+             {"scale", parts.scale},
+             {"sharpness", parts.layer.sharpness},
+             {"neighbour_share", parts.layer.neighbour_share},
+             {"label_weight", model.label_weight()},
+             {"plain_share", model.plain_share()}};
+  write_identity(facts, parts.index);
+  const std::string manifest = facts.dump();
   std::vector<std::byte> text, projection, states, classes;
   append(text, manifest.data(), manifest.size());
   append(projection, parts.projection.mean().data(), parts.dim * sizeof(float));

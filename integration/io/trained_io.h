@@ -1,6 +1,8 @@
 // A trained refinement model as sections of a bundle.
 //
-//   kTrainedManifest    JSON: sizes, options, the view, the learned scale, the use of classes
+//   kTrainedManifest    JSON: form 1, the index (manifest_identity.h), sizes, options, the view,
+//   the
+//                       learned scale, the use of classes
 //   kTrainedProjection  float32: mean [dim], basis [rank, dim], centroids [classes, rank]
 //   kTrainedStates      bfloat16: per layer, the first before any, the rows [size, rank]
 //   kTrainedWindows     uint32 [size, window]: nearest first, 0xffffffff where there are fewer
@@ -21,7 +23,8 @@ namespace halo::io {
 void write_trained(BundleWriter& writer, const gnn::TrainedModel& model);
 
 /// Null where the bundle holds no trained model. Throws kCorrupt where its sections do not fit each
-/// other or a value is out of range; sizes are checked before anything is allocated.
+/// other or a value is out of range, kUnsupportedFormat for another form; sizes are checked before
+/// anything is allocated.
 std::shared_ptr<const gnn::TrainedModel> read_trained(const BundleReader& reader);
 
 }  // namespace halo::io

@@ -1,6 +1,5 @@
 #include "halo/integration/io/vectors.h"
 
-#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,16 +55,6 @@ std::pair<fs::path, std::string> split_data_set(const fs::path& path) {
   fail(ErrorCode::kUnsupportedFormat, path, text);
 }
 
-/// Reports exhausted memory as the halo::Error it is.
-template <class Read>
-auto reading(const fs::path& path, Read&& read) {
-  try {
-    return read();
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, path, "not enough memory for what the file holds");
-  }
-}
-
 /// A single row or a single column, as a plain list.
 std::vector<std::int64_t> as_list(const fs::path& path, IdMatrix matrix) {
   if (matrix.rows > 1 && matrix.cols > 1) {
@@ -98,13 +87,13 @@ Matrix load_vectors(const fs::path& path, VectorRole role, const FileSystem& fil
     }
     refuse(name, "vectors", ".npy .fvecs .bvecs .fbin .u8bin .i8bin .hdf5 -ubyte -ubyte.gz");
   };
-  Matrix vectors = reading(path, read);
+  Matrix vectors = reporting_memory(path, read);
   if (vectors.empty()) fail(ErrorCode::kEmpty, path, "holds no vectors");
   return vectors;
 }
 
 std::vector<std::int64_t> load_ids(const fs::path& path, const FileSystem& file_system) {
-  return reading(path, [&]() -> std::vector<std::int64_t> {
+  return reporting_memory(path, [&]() -> std::vector<std::int64_t> {
     switch (format_of(path)) {
       case Format::kNpy:
         return as_list(path, read_npy_integers(file_system, path));
@@ -117,7 +106,7 @@ std::vector<std::int64_t> load_ids(const fs::path& path, const FileSystem& file_
 }
 
 std::vector<std::int64_t> load_labels(const fs::path& path, const FileSystem& file_system) {
-  return reading(path, [&]() -> std::vector<std::int64_t> {
+  return reporting_memory(path, [&]() -> std::vector<std::int64_t> {
     switch (format_of(path)) {
       case Format::kNpy:
         return as_list(path, read_npy_integers(file_system, path));
@@ -145,7 +134,7 @@ IdMatrix load_ground_truth(const fs::path& path, const FileSystem& file_system) 
         refuse(name, "ground truth", ".npy .ivecs .hdf5");
     }
   };
-  IdMatrix neighbours = reading(path, read);
+  IdMatrix neighbours = reporting_memory(path, read);
   if (neighbours.values.empty()) fail(ErrorCode::kEmpty, path, "holds no neighbours");
   return neighbours;
 }

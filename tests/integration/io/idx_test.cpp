@@ -77,6 +77,17 @@ TEST(Idx, ABombIsNotInflated) {
                  [&] { vectors_in("a-ubyte.gz", bomb); });
 }
 
+TEST(Idx, SqueezedContentsAreCountedBeforeTheyAreKept) {
+  constexpr std::uint32_t kSide = 1024;
+  const Bytes zeros(std::size_t{2} * kSide * kSide);
+  EXPECT_EQ(vectors_in("a-ubyte.gz", gzip(idx({2, kSide, kSide}, zeros))).cols(), kSide * kSide);
+  EXPECT_EQ(labels_in("a-ubyte.gz", gzip(idx({2 * kSide * kSide}, zeros))).size(), zeros.size());
+  // As much as a file of this length could hold, but more than it does.
+  const Bytes liar = gzip(idx({2, kSide, kSide}, Bytes(zeros.size() - 1)));
+  expect_refusal(ErrorCode::kCorrupt, "a-ubyte.gz", "end too early",
+                 [&] { vectors_in("a-ubyte.gz", liar); });
+}
+
 TEST(Idx, RefusesGarbledGzip) {
   const Bytes good = gzip(kImages);
   expect_refusal(ErrorCode::kUnsupportedFormat, "a-ubyte.gz", "not a gzip",

@@ -209,7 +209,7 @@ TEST_F(ModelIoTest, AModelOfAnotherIndexIsRefused) {
   write_snapshot(writer, *other.snapshot());
   write_model(writer, *engine().model());
   writer.write(forged_);
-  expect_corrupt("60 vectors");
+  test::expect_error(ErrorCode::kModelMismatch, "60 vectors", [&] { Engine::load(forged_); });
 }
 
 }  // namespace
