@@ -1,5 +1,6 @@
-// Every reader against damaged files: each truncation, and thousands of random changes. A typed
-// error or a valid result is right; anything else, and anything a sanitizer sees, is not.
+// Every reader against damaged files: each truncation, each bit flip, and thousands of random
+// changes. A typed error or a valid result is right; anything else, and anything a sanitizer sees,
+// is not.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -95,6 +96,16 @@ TEST_P(Robustness, EveryTruncation) {
     EXPECT_EQ(accepted, 0u);
   } else {
     EXPECT_LT(accepted, bytes.size() / 2);
+  }
+}
+
+TEST_P(Robustness, EveryBitFlip) {
+  Bytes bytes = GetParam().bytes;
+  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    const std::byte mask{static_cast<unsigned char>(1u << (bit % 8))};
+    bytes[bit / 8] ^= mask;
+    parses(bytes);
+    bytes[bit / 8] ^= mask;
   }
 }
 
