@@ -23,8 +23,10 @@ if(HALO_SHARED)
                                                    $<INSTALL_INTERFACE:include>)
   target_link_libraries(halo_shared PRIVATE $<BUILD_INTERFACE:halo_flags> ${libraries})
   target_link_options(halo_shared PRIVATE
-    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/halo.map -Wl,-Bsymbolic-functions
-    $<$<NOT:$<BOOL:${HALO_SANITIZE}>>:-Wl,--no-undefined>)
+    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/halo.map -Wl,-Bsymbolic-functions)
+  if(NOT HALO_SANITIZE)
+    target_link_options(halo_shared PRIVATE -Wl,--no-undefined)
+  endif()
 endif()
 
 if(BUILD_SHARED_LIBS)

@@ -237,11 +237,9 @@ const BundleReader::Section* BundleReader::find(SectionKind kind) const {
 
 const BundleReader::Section& BundleReader::at(SectionKind kind) const {
   const Section* section = find(kind);
-  if (section == nullptr) {
-    fail(ErrorCode::kCorrupt, path(),
-         "no section of kind " + std::to_string(static_cast<std::uint32_t>(kind)));
-  }
-  return *section;
+  if (section != nullptr) return *section;
+  fail(ErrorCode::kCorrupt, path(),
+       "no section of kind " + std::to_string(static_cast<std::uint32_t>(kind)));
 }
 
 void BundleReader::read(const Section& section, std::span<std::byte> out) const {

@@ -1,6 +1,6 @@
-// Every truncation and every bit flip of whole indexes, plain, refined and trained, of a safetensors
-// file and of a compressed one: a typed error each time. Where a format has no checksum a flip may
-// also give well-formed data; nothing ever crashes.
+// Every truncation and every bit flip of whole indexes, plain, refined and trained, of a
+// safetensors file and of a compressed one: a typed error each time. Where a format has no checksum
+// a flip may also give well-formed data; nothing ever crashes.
 #include <gtest/gtest.h>
 
 #include <cstdio>
