@@ -1,10 +1,14 @@
 #include "halo/attention/linear_attention.h"
 
+#include <cmath>
 #include <utility>
 
+#include "halo/attention/detail/packed_features.h"
 #include "halo/attention/detail/projected_layer.h"
 #include "halo/attention/detail/row_blocks.h"
 #include "halo/attention/head_attention.h"
+#include "halo/core/kernels/bf16.h"
+#include "halo/core/kernels/linear_attention.h"
 
 namespace halo::attention {
 namespace {
@@ -19,13 +23,15 @@ std::shared_ptr<const std::vector<RandomFeatures>> draw(std::size_t heads, std::
   return std::make_shared<const std::vector<RandomFeatures>>(std::move(features));
 }
 
-void attend(const std::vector<RandomFeatures>& features, float scale, const detail::Heads& in,
-            const MatrixSpan& mixed, const Executor& executor) {
-  const std::size_t d = in.q.cols / features.size();
-  for (std::size_t h = 0; h < features.size(); ++h) {
-    linear_attention(in.q.sub_cols(h * d, d), in.k.sub_cols(h * d, d), in.v.sub_cols(h * d, d),
-                     features[h], scale, mixed.sub_cols(h * d, d), executor);
+void attend(const std::vector<RandomFeatures>& features, float scale, Storage storage,
+            const detail::Heads& in, const MatrixSpan& mixed, const Executor& executor) {
+  const bool half = storage == Storage::kBfloat16 && kernels::bf16::in_hardware();
+  std::vector<kernels::FavorMap> heads;
+  for (const RandomFeatures& of : features) {
+    heads.push_back({&of.packed().omega_t, half ? &of.packed().half_omega_t : nullptr});
   }
+  kernels::linear_attention_forward(in.q, in.k, in.v, heads, {.scale = std::sqrt(scale)}, mixed,
+                                    executor);
 }
 
 }  // namespace
@@ -63,7 +69,7 @@ void LinearAttention::forward(const TensorView& x, const TensorSpan& out, Worksp
                               const Executor& executor) const {
   detail::run_layer(*projections_, x, out, workspace, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      attend(*features_, scale_, in, mixed, executor);
+                      attend(*features_, scale_, projections_->storage(), in, mixed, executor);
                     });
 }
 
@@ -72,7 +78,7 @@ void LinearAttention::forward(const TensorView& x, const TensorSpan& out, SavedF
   saved.state().features = features_;
   detail::run_layer(*projections_, x, out, saved, false, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float>) {
-                      attend(*features_, scale_, in, mixed, executor);
+                      attend(*features_, scale_, projections_->storage(), in, mixed, executor);
                     });
 }
 

@@ -8,6 +8,7 @@
 
 #include "halo/attention/detail/packed_features.h"
 #include "halo/core/error.h"
+#include "halo/core/kernels/bf16.h"
 #include "halo/core/random.h"
 
 namespace halo::attention {
@@ -89,8 +90,17 @@ RandomFeatures RandomFeatures::from_directions(const MatrixView& directions) {
 }
 
 RandomFeatures::RandomFeatures(Matrix directions)
-    : directions_(std::make_shared<const Matrix>(std::move(directions))),
-      packed_(std::make_shared<const Packed>(
-          Packed{kernels::pack(*directions_), kernels::pack_transposed(*directions_)})) {}
+    : directions_(std::make_shared<const Matrix>(std::move(directions))) {
+  Packed packed{kernels::pack(*directions_), kernels::pack_transposed(*directions_), {}};
+  if (kernels::bf16::in_hardware()) {
+    const MatrixView omega = *directions_;
+    Matrix turned(omega.cols, omega.rows);
+    for (std::size_t r = 0; r < omega.rows; ++r) {
+      for (std::size_t c = 0; c < omega.cols; ++c) turned.row(c)[r] = omega.row(r)[c];
+    }
+    packed.half_omega_t = kernels::pack_half(turned);
+  }
+  packed_ = std::make_shared<const Packed>(std::move(packed));
+}
 
 }  // namespace halo::attention

@@ -10,6 +10,7 @@ namespace halo::attention {
 
 struct RandomFeatures::Packed {
   kernels::PackedMatrix omega, omega_t;
+  kernels::PackedHalfMatrix half_omega_t;  // where the CPU multiplies bfloat16 in hardware
 };
 
 }  // namespace halo::attention

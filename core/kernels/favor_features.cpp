@@ -79,7 +79,7 @@ HWY_EXPORT(ScaledExponentials);
 namespace {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
-// Keys are summed in at most this many parts.
+// The keys of all heads are summed in at most this many parts.
 constexpr std::size_t kParts = 32;
 
 // What runs inside a parallel body stays on its thread.
@@ -123,51 +123,84 @@ MatrixView rows_of(const HalfView& m, std::size_t begin, std::size_t count, Matr
   return rows;
 }
 
+// x omega^T, on the calling thread.
+void directions(const MatrixView& x, const FavorMap& map, const MatrixSpan& out) {
+  if (map.half_omega_t != nullptr) {
+    gemm(x, *map.half_omega_t, out, calling_thread());
+  } else {
+    gemm(x, *map.omega_t, out, calling_thread());
+  }
+}
+
 // Keys [begin, end).
 template <class Keys>
-void sum_part(const Keys& k, const Keys& v, const PackedMatrix& omega_t, float scale_k,
-              std::size_t begin, std::size_t end, Part& sums) {
-  const std::size_t features = omega_t.cols();
+void sum_part(const Keys& k, const Keys& v, const FavorMap& map, float scale_k, std::size_t begin,
+              std::size_t end, Part& sums) {
+  const std::size_t features = map.features();
   Matrix phi = Matrix::padded(kFeatureBlock, features), key_room, value_room;
   for (std::size_t b = begin; b < end; b += kFeatureBlock) {
     const std::size_t count = std::min(kFeatureBlock, end - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count);
     const MatrixView values = rows_of(v, b, count, value_room);
-    sums.raise(key_features(rows_of(k, b, count, key_room), omega_t, scale_k, sums.max, rows));
+    sums.raise(key_features(rows_of(k, b, count, key_room), map, scale_k, sums.max, rows));
     for (std::size_t i = 0; i < count; ++i) {
       axpy(1.0F, rows.row(i), sums.ones.data(), features);
       axpy(1.0F, values.row(i), sums.plain.data(), v.cols);
     }
-    gemm_tn_add(rows, values, sums.values, calling_thread());
+    if (map.half_omega_t != nullptr) {
+      gemm_tn_add_half(rows, values, sums.values);
+    } else {
+      gemm_tn_add(rows, values, sums.values, calling_thread());
+    }
   }
 }
 
-template <class Keys>
-KeySums sum_all(const Keys& k, const Keys& v, const PackedMatrix& omega_t, float scale_k,
-                float epsilon, const Executor& executor) {
-  assert(k.rows > 0 && k.cols == omega_t.rows() && v.rows == k.rows);
-  const std::size_t features = omega_t.cols(), part = rows_a_part(k.rows);
-  std::vector<Part> parts;
-  for (std::size_t p = 0; p < k.rows; p += part) parts.emplace_back(features, v.cols);
-  executor.parallel_for(k.rows, part, [&](std::size_t begin, std::size_t end) {
-    sum_part(k, v, omega_t, scale_k, begin, end, parts[begin / part]);
-  });
-  Part& sums = parts.front();
-  for (std::size_t p = 1; p < parts.size(); ++p) {
+// The sums of one head's `count` parts.
+KeySums join(Part* parts, std::size_t count, float epsilon, std::size_t keys) {
+  Part& sums = parts[0];
+  const std::size_t features = sums.ones.size(), dv = sums.values.cols();
+  for (std::size_t p = 1; p < count; ++p) {
     sums.raise(parts[p].max);
     const float factor = std::exp(parts[p].max - sums.max);
     for (std::size_t r = 0; r < features; ++r) {
-      axpy(factor, parts[p].values.row(r), sums.values.row(r), v.cols);
+      axpy(factor, parts[p].values.row(r), sums.values.row(r), dv);
     }
     axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
-    axpy(1.0F, parts[p].plain.data(), sums.plain.data(), v.cols);
+    axpy(1.0F, parts[p].plain.data(), sums.plain.data(), dv);
   }
   // epsilon of every key's every feature.
   for (std::size_t r = 0; r < features; ++r) {
-    axpy(epsilon, sums.plain.data(), sums.values.row(r), v.cols);
-    sums.ones[r] += epsilon * static_cast<float>(k.rows);
+    axpy(epsilon, sums.plain.data(), sums.values.row(r), dv);
+    sums.ones[r] += epsilon * static_cast<float>(keys);
   }
   return {std::move(sums.values), std::move(sums.ones), sums.max};
+}
+
+template <class Keys>
+std::vector<KeySums> sum_all(const Keys& k, const Keys& v, std::span<const FavorMap> heads,
+                             float scale_k, float epsilon, const Executor& executor) {
+  assert(k.rows > 0 && k.cols == heads.size() * heads[0].dim() && v.rows == k.rows);
+  const std::size_t d = k.cols / heads.size(), dv = v.cols / heads.size();
+  const std::size_t part = rows_a_part(k.rows, heads.size());
+  const std::size_t count = (k.rows + part - 1) / part;
+  std::vector<Part> parts;
+  for (const FavorMap& map : heads) {
+    for (std::size_t p = 0; p < count; ++p) parts.emplace_back(map.features(), dv);
+  }
+  executor.parallel_for(parts.size(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t t = first; t < last; ++t) {
+      const std::size_t h = t / count, begin = t % count * part;
+      sum_part(k.sub_cols(h * d, d), v.sub_cols(h * dv, dv), heads[h], scale_k, begin,
+               std::min(k.rows, begin + part), parts[t]);
+    }
+  });
+  std::vector<KeySums> sums(heads.size());
+  executor.parallel_for(heads.size(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t h = first; h < last; ++h) {
+      sums[h] = join(parts.data() + h * count, count, epsilon, k.rows);
+    }
+  });
+  return sums;
 }
 
 }  // namespace
@@ -191,9 +224,9 @@ void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scal
   });
 }
 
-void query_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float epsilon,
+void query_features(const MatrixView& x, const FavorMap& map, float scale, float epsilon,
                     const float* ones, const MatrixSpan& phi, float* sums) {
-  gemm(x, omega_t, phi, calling_thread());
+  directions(x, map, phi);
   const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
   const auto exponentials = HWY_DYNAMIC_DISPATCH(ExponentialsDot);
   for (std::size_t i = 0; i < x.rows; ++i) {
@@ -202,10 +235,10 @@ void query_features(const MatrixView& x, const PackedMatrix& omega_t, float scal
   }
 }
 
-float key_features(const MatrixView& x, const PackedMatrix& omega_t, float scale, float shift,
+float key_features(const MatrixView& x, const FavorMap& map, float scale, float shift,
                    const MatrixSpan& phi) {
   assert(x.rows <= kFeatureBlock);
-  gemm(x, omega_t, phi, calling_thread());
+  directions(x, map, phi);
   const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
   const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
   float norms[kFeatureBlock];
@@ -219,18 +252,20 @@ float key_features(const MatrixView& x, const PackedMatrix& omega_t, float scale
   return shift;
 }
 
-std::size_t rows_a_part(std::size_t rows) {
+std::size_t rows_a_part(std::size_t rows, std::size_t heads) {
   const std::size_t blocks = (rows + kFeatureBlock - 1) / kFeatureBlock;
-  return std::max<std::size_t>((blocks + kParts - 1) / kParts, 1) * kFeatureBlock;
+  const std::size_t parts = std::max<std::size_t>(kParts / heads, 1);
+  return std::max<std::size_t>((blocks + parts - 1) / parts, 1) * kFeatureBlock;
 }
 
-KeySums sum_keys(const MatrixView& k, const MatrixView& v, const PackedMatrix& omega_t, float scale,
-                 float epsilon, const Executor& executor) {
-  return sum_all(k, v, omega_t, scale, epsilon, executor);
+std::vector<KeySums> sum_keys(const MatrixView& k, const MatrixView& v,
+                              std::span<const FavorMap> heads, float scale, float epsilon,
+                              const Executor& executor) {
+  return sum_all(k, v, heads, scale, epsilon, executor);
 }
-KeySums sum_keys(const HalfView& k, const HalfView& v, const PackedMatrix& omega_t, float scale,
-                 float epsilon, const Executor& executor) {
-  return sum_all(k, v, omega_t, scale, epsilon, executor);
+std::vector<KeySums> sum_keys(const HalfView& k, const HalfView& v, std::span<const FavorMap> heads,
+                              float scale, float epsilon, const Executor& executor) {
+  return sum_all(k, v, heads, scale, epsilon, executor);
 }
 
 }  // namespace halo::kernels

@@ -22,10 +22,12 @@ using flash_detail::Forward;
 using flash_detail::kForwardRows;
 using flash_detail::padded;
 using flash_detail::Range;
+constexpr float kLog2E = 1.44269504F;
 static_assert(flash_detail::kFewColumns % kPanel == 0 && kPanel <= flash_detail::kMaxPanel);
 
-// Scores become e^(score - max), down each column; max and sum take them in, and `factor` receives
-// what earlier sums must be multiplied by. True where some factor is not 1.
+// Scores, which are those of e times log2(e), become 2^(score - max), down each column; max and sum
+// take them in, and `factor` receives what earlier sums must be multiplied by. True where some
+// factor is not 1.
 HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, float* max, float* sum,
                                      float* factor) {
   const flash::Tag tag;
@@ -50,7 +52,7 @@ HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, float* max, float
     HALO_UNROLL
     for (std::size_t v = 0; v < kScoreVecs; ++v) {
       float* at = tile + r * kPanel + v * kLanes;
-      const auto e = simd::exp(tag, hn::Sub(hn::LoadU(tag, at), shift[v]));
+      const auto e = simd::exp2(tag, hn::Sub(hn::LoadU(tag, at), shift[v]));
       hn::StoreU(e, tag, at);
       total[v] = hn::Add(total[v], e);
     }
@@ -58,7 +60,7 @@ HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, float* max, float
   bool changed = false;
   HALO_UNROLL
   for (std::size_t v = 0; v < kScoreVecs; ++v) {
-    const auto by = simd::exp(tag, hn::Sub(hn::LoadU(tag, max + v * kLanes), shift[v]));
+    const auto by = simd::exp2(tag, hn::Sub(hn::LoadU(tag, max + v * kLanes), shift[v]));
     hn::StoreU(by, tag, factor + v * kLanes);
     hn::StoreU(hn::MulAdd(hn::LoadU(tag, sum + v * kLanes), by, total[v]), tag, sum + v * kLanes);
     hn::StoreU(high[v], tag, max + v * kLanes);
@@ -80,7 +82,7 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
   float* max = pieces.take(f.columns);
   float* sum = pieces.take(f.columns);
   float* factor = pieces.take(f.columns);
-  flash::PackPanels(f.q, begin, end, f.scale, columns);
+  flash::PackPanels(f.q, begin, end, f.scale * kLog2E, columns);
   const std::size_t used = (end - begin + kPanel - 1) / kPanel * kPanel;
   std::fill_n(mixed, used * width, 0.0F);
   std::fill_n(max, used, kNone);
@@ -107,7 +109,8 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
   for (std::size_t i = 0; i < end - begin; ++i) {
     flash::ScaleRow(mixed + i * width, dv, sum[i] == 0.0F ? 0.0F : 1.0F / sum[i]);
     std::memcpy(f.out + (begin + i) * f.out_stride, mixed + i * width, dv * sizeof(float));
-    if (f.lse != nullptr) f.lse[begin + i] = sum[i] == 0.0F ? kNone : max[i] + std::log(sum[i]);
+    if (f.lse != nullptr)
+      f.lse[begin + i] = sum[i] == 0.0F ? kNone : max[i] / kLog2E + std::log(sum[i]);
   }
 }
 

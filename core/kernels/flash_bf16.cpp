@@ -150,7 +150,8 @@ HWY_INLINE __m512 Exp2(__m512 x) {
 // `factor` receives what earlier sums must be multiplied by. True where some factor is not 1.
 HWY_INLINE bool PairWeights(const float* tile, Range range, float scale, Pair* weights, float* max,
                             float* sum, float* factor) {
-  const __m512 by = _mm512_set1_ps(std::fmax(scale * kLog2E, kSmallest)), none = _mm512_set1_ps(kNone);
+  const __m512 by = _mm512_set1_ps(std::fmax(scale * kLog2E, kSmallest)),
+               none = _mm512_set1_ps(kNone);
   __mmask16 changed = 0;
   HALO_UNROLL
   for (std::size_t v = 0; v < kScoreVecs; ++v) {
@@ -224,9 +225,8 @@ HWY_INLINE void PairForward(const Forward<T>& f, std::size_t begin, std::size_t 
   static_assert(flash::kLanes == kLanes && kMixCols == 2 * kLanes);
   const std::size_t dv = f.v.cols, width = padded(dv), pairs = pairs_of(f.q.cols);
   flash_detail::Pieces pieces(workspace);
-  const auto take = [&](std::size_t count) HALO_BF16_ATTR {
-    return reinterpret_cast<Pair*>(pieces.take(count));
-  };
+  const auto take = [&](std::size_t count)
+                        HALO_BF16_ATTR { return reinterpret_cast<Pair*>(pieces.take(count)); };
   Room room{};
   room.mixed = pieces.take(f.columns * width);
   room.tile = pieces.take(kForwardRows * kPanel);
@@ -248,8 +248,7 @@ HWY_INLINE void PairForward(const Forward<T>& f, std::size_t begin, std::size_t 
 
   flash::ForEachTile(
       begin, end, f.k.count, f.window, kForwardRows,
-      [&](std::size_t row0, std::size_t count)
-          HALO_BF16_ATTR { LoadRows(f, row0, count, room); },
+      [&](std::size_t row0, std::size_t count) HALO_BF16_ATTR { LoadRows(f, row0, count, room); },
       [&](std::size_t row0, std::size_t count, std::size_t c, Range range) HALO_BF16_ATTR {
         PairScores(room.keys, room.columns + c * pairs, pairs, range, room.tile);
         if (f.window != flash_detail::kNoWindow) {

@@ -94,7 +94,10 @@ PackedHalfMatrix pack_half(const MatrixView& b);
 /// out = a b with rounded b, and a in float32 or bfloat16. O(m k n).
 void gemm(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
           const Executor& executor);
-/// The same with every entry of out rounded to bfloat16, kept as float32.
+/// out += a^T b, with a [k, m], b [k, n] rounded to bfloat16, out [m, n], k at most 512, on the
+/// calling thread. Only where bf16::in_hardware(). O(m k n).
+void gemm_tn_add_half(const MatrixView& a, const MatrixView& b, const MatrixSpan& out);
+/// The same as gemm with every entry of out rounded to bfloat16, kept as float32.
 void gemm_rounded(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
                   const Executor& executor);
 void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,

@@ -43,8 +43,9 @@ void PackPanels(const float* b, std::size_t stride, std::size_t depth, std::size
 }
 
 // What happens to the sums of a tile.
-template <bool kAdd, bool kRounded>
-void MultiplyTiles(const PairBlock& block, float* HWY_RESTRICT out, std::size_t stride) {
+template <bool kAdd, bool kRounded, bool kTransposed = false>
+void MultiplyTiles(const PairBlock& block, std::size_t a_row, float* HWY_RESTRICT out,
+                   std::size_t stride) {
   for (std::size_t j = 0; j < block.columns; j += kPanel) {
     const Pair* b = block.b + j * block.pairs;
     const std::size_t columns = block.columns - j;
@@ -53,9 +54,9 @@ void MultiplyTiles(const PairBlock& block, float* HWY_RESTRICT out, std::size_t 
         columns > kLanes ? bf16_simd::FirstLanes(columns - kLanes) : __mmask16{0}};
     for (std::size_t i = 0; i < block.rows; i += kTileRows) {
       const std::size_t rows = block.rows - i;
-      bf16_simd::TileProduct<kTileRows, 2, true>(
-          block.pairs, block.a + i * kRowPairs, kRowPairs, b, kPanel,
-          [&](const auto& acc) HALO_BF16_ATTR {
+      bf16_simd::TileProduct<kTileRows, 2, !kTransposed>(
+          block.pairs, block.a + (kTransposed ? i : i * kRowPairs), kTransposed ? a_row : kRowPairs,
+          b, kPanel, [&](const auto& acc) HALO_BF16_ATTR {
             HALO_UNROLL
             for (std::size_t r = 0; r < kTileRows; ++r) {
               if (r >= rows) return;
@@ -73,11 +74,25 @@ void MultiplyTiles(const PairBlock& block, float* HWY_RESTRICT out, std::size_t 
 }
 
 void Multiply(const PairBlock& block, float* out, std::size_t stride) {
-  const auto tiles = block.add ? (block.rounded ? &MultiplyTiles<true, true>
-                                                : &MultiplyTiles<true, false>)
-                               : (block.rounded ? &MultiplyTiles<false, true>
-                                                : &MultiplyTiles<false, false>);
-  tiles(block, out, stride);
+  const auto tiles =
+      block.add ? (block.rounded ? &MultiplyTiles<true, true> : &MultiplyTiles<true, false>)
+                : (block.rounded ? &MultiplyTiles<false, true> : &MultiplyTiles<false, false>);
+  tiles(block, kRowPairs, out, stride);
+}
+
+void MultiplyTransposed(const PairBlock& block, std::size_t a_row, float* out, std::size_t stride) {
+  const auto tiles =
+      block.add ? &MultiplyTiles<true, false, true> : &MultiplyTiles<false, false, true>;
+  tiles(block, a_row, out, stride);
+}
+
+void PairAllRows(const float* a, std::size_t stride, std::size_t depth, std::size_t columns,
+                 std::size_t stride_out, Pair* out) {
+  for (std::size_t p = 0; p < depth; p += 2, out += stride_out) {
+    const float* row = a + p * stride;
+    bf16_simd::PairRows(row, p + 1 < depth ? row + stride : nullptr, columns, out);
+    for (std::size_t c = columns; c < stride_out; ++c) out[c] = 0;
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -98,8 +113,18 @@ void pack_panels(const float* b, std::size_t stride, std::size_t depth, std::siz
   HALO_BF16_CALL(PackPanels)(b, stride, depth, columns, out);
 }
 
+void pair_rows(const float* a, std::size_t stride, std::size_t depth, std::size_t columns,
+               std::size_t stride_out, Pair* out) {
+  HALO_BF16_CALL(PairAllRows)(a, stride, depth, columns, stride_out, out);
+}
+
 void multiply(const PairBlock& block, float* out, std::size_t stride) {
   HALO_BF16_CALL(Multiply)(block, out, stride);
+}
+
+void multiply_transposed(const PairBlock& block, std::size_t a_row, float* out,
+                         std::size_t stride) {
+  HALO_BF16_CALL(MultiplyTransposed)(block, a_row, out, stride);
 }
 
 }  // namespace halo::kernels::bf16

@@ -10,9 +10,9 @@
 
 namespace halo::kernels::bf16 {
 
-constexpr std::size_t kTileRows = 14;   // with two vectors of columns: 28 of 32 registers hold sums
-constexpr std::size_t kPanel = 32;      // columns a panel
-constexpr std::size_t kPanelPairs = 256;  // depth of a panel of b: 32 KB
+constexpr std::size_t kTileRows = 14;  // with two vectors of columns: 28 of 32 registers hold sums
+constexpr std::size_t kPanel = 32;     // columns a panel
+constexpr std::size_t kPanelPairs = 256;             // depth of a panel of b: 32 KB
 constexpr std::size_t kRowPairs = kPanelPairs + 16;  // between rows of a: never a power of two
 constexpr std::size_t kRowsAtOnce = 16 * kTileRows;  // of a: 238 KB, the unit of parallel work
 
@@ -24,6 +24,10 @@ void round_rows(const float* a, std::size_t stride, std::size_t rows, std::size_
 void pack_panels(const float* b, std::size_t stride, std::size_t depth, std::size_t columns,
                  Pair* out);
 
+// Rows of a [depth, columns] in pairs of rows, `stride_out` >= columns apart, zeros behind.
+void pair_rows(const float* a, std::size_t stride, std::size_t depth, std::size_t columns,
+               std::size_t stride_out, Pair* out);
+
 // out[rows, columns] (+)= rounded rows x panels.
 struct PairBlock {
   std::size_t rows, columns, pairs;
@@ -32,5 +36,7 @@ struct PairBlock {
   bool rounded;  // the sums are rounded to bfloat16 as well
 };
 void multiply(const PairBlock& block, float* out, std::size_t stride);
+// The same with block.a as pair_rows() lays it out, a_row pairs apart, a multiple of kTileRows.
+void multiply_transposed(const PairBlock& block, std::size_t a_row, float* out, std::size_t stride);
 
 }  // namespace halo::kernels::bf16

@@ -114,6 +114,21 @@ void gemm_rounded(const MatrixView& a, const PackedHalfMatrix& b, const MatrixSp
   b.multiply(a, out, true, executor);
 }
 
+void gemm_tn_add_half(const MatrixView& a, const MatrixView& b, const MatrixSpan& out) {
+  assert(a.rows == b.rows && out.rows == a.cols && out.cols == b.cols && bf16::in_hardware());
+  assert(a.rows <= 2 * bf16::kPanelPairs);
+  if (a.rows == 0 || out.rows == 0 || out.cols == 0) return;
+  const std::size_t pairs = bf16::pairs_of(a.rows);
+  const std::size_t a_row = gemm_detail::round_up(a.cols, bf16::kTileRows);
+  const std::size_t panels = pairs * gemm_detail::round_up(b.cols, bf16::kPanel);
+  const gemm_detail::Scratch scratch(panels + pairs * a_row);
+  auto* packed = reinterpret_cast<bf16::Pair*>(scratch.data());
+  bf16::pack_panels(b.data, b.stride, b.rows, b.cols, packed);
+  bf16::pair_rows(a.data, a.stride, a.rows, a.cols, a_row, packed + panels);
+  bf16::multiply_transposed({out.rows, out.cols, pairs, packed + panels, packed, true, false},
+                            a_row, out.data, out.stride);
+}
+
 void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
           const Executor& executor) {
   assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());

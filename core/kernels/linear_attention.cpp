@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "halo/core/kernels/distance.h"
@@ -61,7 +62,7 @@ void backward_queries(const Pass& pass, const KeySums& sums, const PackedMatrix&
     const std::size_t count = std::min(kFeatureBlock, q.rows - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count),
                      by_phi = slopes.span().sub_rows(0, count);
-    query_features(q.sub_rows(b, count), pass.omega_t, pass.options.scale, pass.options.epsilon,
+    query_features(q.sub_rows(b, count), {&pass.omega_t}, pass.options.scale, pass.options.epsilon,
                    sums.ones.data(), rows, totals.data());
     gemm(d_out.sub_rows(b, count), values_t, by_phi, calling_thread());
     for (std::size_t i = 0; i < count; ++i) {
@@ -90,7 +91,7 @@ void backward_keys(const Pass& pass, float max, const SumGradients& sums, const 
   const float by = pass.options.scale;
   Matrix phi = Matrix::padded(k.rows, features), slopes = Matrix::padded(k.rows, features);
   std::vector<float> totals(k.rows);
-  key_features(k, pass.omega_t, by, max, phi);  // max is at least every exponent
+  key_features(k, {&pass.omega_t}, by, max, phi);  // max is at least every exponent
   gemm(v, d_s_t, slopes, calling_thread());
   for (std::size_t j = 0; j < k.rows; ++j) {
     float *features_j = phi.row(j), *slope = slopes.row(j);
@@ -110,42 +111,78 @@ void backward_keys(const Pass& pass, float max, const SumGradients& sums, const 
   }
 }
 
+// One head's sums, as the products with queries read them.
+struct PackedSums {
+  PackedMatrix values;
+  PackedHalfMatrix half_values;
+};
+
 template <class Keys>
-void forward(const MatrixView& q, const Keys& k, const Keys& v, const PackedMatrix& omega_t,
+void forward(const MatrixView& q, const Keys& k, const Keys& v, std::span<const FavorMap> heads,
              const LinearAttentionOptions& options, const MatrixSpan& out,
              const Executor& executor) {
-  assert(q.cols == omega_t.rows() && k.cols == q.cols && v.rows == k.rows && omega_t.cols() > 0);
+  const std::size_t features = heads[0].features(), d = q.cols / heads.size(),
+                    dv = v.cols / heads.size();
+  assert(d == heads[0].dim() && k.cols == q.cols && v.rows == k.rows && features > 0);
   assert(out.rows == q.rows && out.cols == v.cols);
   if (k.rows == 0) return zero(out);
-  const std::size_t features = omega_t.cols();
-  const KeySums sums = sum_keys(k, v, omega_t, options.scale, options.epsilon, executor);
-  const PackedMatrix values = pack(sums.values);
-  executor.parallel_for(q.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
-    const std::size_t count = end - begin;
-    Matrix phi = Matrix::padded(count, features);
-    std::vector<float> totals(count);
-    query_features(q.sub_rows(begin, count), omega_t, options.scale, options.epsilon,
-                   sums.ones.data(), phi, totals.data());
-    const MatrixSpan rows = out.sub_rows(begin, count);
-    gemm(phi, values, rows, calling_thread());
-    for (std::size_t i = 0; i < count; ++i) {
-      scale(1.0F / totals[i], rows.row(i), rows.cols);
+  const std::vector<KeySums> sums = sum_keys(k, v, heads, options.scale, options.epsilon, executor);
+  std::vector<PackedSums> packed(heads.size());
+  executor.parallel_for(heads.size(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t h = first; h < last; ++h) {
+      if (heads[h].half_omega_t != nullptr) {
+        packed[h].half_values = pack_half(sums[h].values);
+      } else {
+        packed[h].values = pack(sums[h].values);
+      }
     }
   });
+  const std::size_t blocks = (q.rows + kFeatureBlock - 1) / kFeatureBlock;
+  Matrix rooms = Matrix::padded(executor.threads() * std::min(kFeatureBlock, q.rows), features);
+  executor.parallel_for_workers(
+      heads.size() * blocks, 1, [&](std::size_t worker, std::size_t first, std::size_t last) {
+        for (std::size_t t = first; t < last; ++t) {
+          const std::size_t h = t / blocks, begin = t % blocks * kFeatureBlock;
+          const std::size_t count = std::min(kFeatureBlock, q.rows - begin);
+          const MatrixSpan phi =
+              rooms.span().sub_rows(worker * std::min(kFeatureBlock, q.rows), count);
+          float totals[kFeatureBlock];
+          query_features(q.sub_cols(h * d, d).sub_rows(begin, count), heads[h], options.scale,
+                         options.epsilon, sums[h].ones.data(), phi, totals);
+          const MatrixSpan rows = out.sub_cols(h * dv, dv).sub_rows(begin, count);
+          if (heads[h].half_omega_t != nullptr) {
+            gemm(phi, packed[h].half_values, rows, calling_thread());
+          } else {
+            gemm(phi, packed[h].values, rows, calling_thread());
+          }
+          for (std::size_t i = 0; i < count; ++i) {
+            scale(1.0F / totals[i], rows.row(i), rows.cols);
+          }
+        }
+      });
 }
 
 }  // namespace
 
 void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              std::span<const FavorMap> heads,
+                              const LinearAttentionOptions& options, const MatrixSpan& out,
+                              const Executor& executor) {
+  forward(q, k, v, heads, options, out, executor);
+}
+
+void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor) {
-  forward(q, k, v, omega_t, options, out, executor);
+  const FavorMap map{&omega_t};
+  forward(q, k, v, {&map, 1}, options, out, executor);
 }
 
 void linear_attention_forward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor) {
-  forward(q, k, v, omega_t, options, out, executor);
+  const FavorMap map{&omega_t};
+  forward(q, k, v, {&map, 1}, options, out, executor);
 }
 
 void linear_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
@@ -162,7 +199,9 @@ void linear_attention_backward(const MatrixView& q, const MatrixView& k, const M
   }
   const Pass pass{omega, omega_t, options};
   const std::size_t features = omega_t.cols(), part = rows_a_part(q.rows);
-  const KeySums sums = sum_keys(k, v, omega_t, options.scale, options.epsilon, executor);
+  const FavorMap map{&omega_t};
+  const KeySums sums =
+      std::move(sum_keys(k, v, {&map, 1}, options.scale, options.epsilon, executor).front());
   const PackedMatrix values_t = pack_transposed(sums.values);
   std::vector<SumGradients> parts;
   for (std::size_t p = 0; p < q.rows; p += part) parts.emplace_back(features, v.cols);

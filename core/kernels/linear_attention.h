@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "halo/core/executor.h"
 #include "halo/core/kernels/favor_features.h"
@@ -25,9 +26,16 @@ struct LinearAttentionOptions {
 };
 
 /// out = D^-1 phi(q) (phi(k)^T v), D the row sums phi(q) (phi(k)^T 1); zeros where there is no key.
-/// Queries are stabilised row by row, keys by their common maximum. q [n, d], k [m, d], v [m, dv],
-/// out [n, dv]; one head. omega_t is pack_transposed(omega), omega [k, d]. O((n + m) k (d + dv));
-/// workspace 130 k + 130 dv floats a thread and at most 33 k (dv + 1) in all: nothing n x k.
+/// Queries are stabilised row by row, keys by their common maximum. q [n, heads d], k [m, heads d],
+/// v [m, heads dv], out [n, heads dv]; as many features k in every head. O((n + m) heads k (d +
+/// dv)); workspace 130 k + 130 dv floats a thread and at most (32 + 2 heads) k (dv + 1) in all:
+/// nothing n x k.
+void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
+                              std::span<const FavorMap> heads,
+                              const LinearAttentionOptions& options, const MatrixSpan& out,
+                              const Executor& executor);
+
+/// One head. omega_t is pack_transposed(omega), omega [k, d].
 void linear_attention_forward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const PackedMatrix& omega_t, const LinearAttentionOptions& options,
                               const MatrixSpan& out, const Executor& executor);
