@@ -33,8 +33,9 @@ struct FavorMap {
   std::size_t dim() const { return omega_t->rows(); }
 };
 
-/// Rows of features that exist at one time in one thread.
-constexpr std::size_t kFeatureBlock = 128;
+/// Rows of features that exist at one time in one thread: whole tiles of every instruction set (14
+/// rows or 6), and whole pairs.
+constexpr std::size_t kFeatureBlock = 126;
 
 /// Of a query block, on the calling thread: phi_ir = e^(scale w_r . x_i - shift_i) + epsilon, a
 /// row's largest being 1 + epsilon, and sums[i] = phi_i . ones, where |x_i|^2 cancels.

@@ -91,6 +91,8 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
   flash::ForEachTile(
       begin, end, f.k.count, f.window, kForwardRows,
       [&](std::size_t row0, std::size_t count) HWY_ATTR {
+        flash::PrefetchRows(f.k, row0, row0 + count);
+        flash::PrefetchRows(f.v, row0, row0 + count);
         flash::CopyRows(f.k, row0, row0 + count, keys);
         flash::CopyPanels(f.v, row0, row0 + count, values);
       },

@@ -83,23 +83,13 @@ void PackColumns(const Rows<float>& from, std::size_t begin, std::size_t end, fl
   }
 }
 
-constexpr std::size_t kAhead = 12;  // rows
-
-template <class T>
-HWY_INLINE void Prefetch(const T* row, std::size_t count) {
-  constexpr std::size_t kLine = 64 / sizeof(T);
-  for (std::size_t c = 0; c < count; c += kLine) _mm_prefetch(row + c, _MM_HINT_T0);
-}
-
 // Keys and values [begin, begin + count).
 template <class T>
 void LoadRows(const Forward<T>& f, std::size_t begin, std::size_t count, const Room& room) {
   const std::size_t pairs = pairs_of(f.k.cols);
+  flash::PrefetchRows(f.k, begin, begin + count);
+  flash::PrefetchRows(f.v, begin, begin + count);
   for (std::size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) {  // rows are far apart: no hardware prefetcher sees them coming
-      Prefetch(f.k.row(begin + i + kAhead), f.k.cols);
-      Prefetch(f.v.row(begin + i + kAhead), f.v.cols);
-    }
     RoundInto(f.k.row(begin + i), f.k.cols, room.keys + i * pairs);
   }
   const std::size_t behind = (kScoreRows - count % kScoreRows) % kScoreRows;

@@ -4,6 +4,7 @@
 // instruction set; included by a kernel's .cpp after <hwy/foreach_target.h>.
 //
 // Thread-safety: pure functions. Nothing is checked.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -46,16 +47,28 @@ constexpr std::size_t kMixVecs = 2;
 constexpr std::size_t kMixCols = kMixVecs * kLanes;
 static_assert(kPanel % kMixRows == 0 && flash_detail::kPad % kMixCols == 0);
 
+// Rows [begin, end) are asked for early: they are far apart, and no hardware prefetcher sees them
+// coming.
+template <class T>
+HWY_INLINE void PrefetchRows(const Rows<T>& from, std::size_t begin, std::size_t end) {
+  constexpr std::size_t kLine = 64 / sizeof(T);
+  for (std::size_t i = begin; i < end; ++i) {
+    for (std::size_t c = 0; c < from.cols; c += kLine) hwy::Prefetch(from.row(i) + c);
+  }
+}
+
 // Columns of tiles: scale * from[begin, end), as panels [cols][kPanel], zeros behind.
 template <class T>
 void PackPanels(const Rows<T>& from, std::size_t begin, std::size_t end, float scale, float* out) {
   for (std::size_t c0 = begin; c0 < end; c0 += kPanel, out += from.cols * kPanel) {
     const std::size_t count = std::min(kPanel, end - c0);
     if (count < kPanel) std::fill_n(out, from.cols * kPanel, 0.0F);
-    for (std::size_t c = 0; c < count; ++c) {
-      const T* HWY_RESTRICT row = from.row(c0 + c);
-      for (std::size_t p = 0; p < from.cols; ++p) {
-        out[p * kPanel + c] = scale * simd::load_one(row + p);
+    // A few rows of the output at a time, so that its lines are written whole.
+    for (std::size_t p0 = 0; p0 < from.cols; p0 += 16) {
+      const std::size_t p1 = std::min(from.cols, p0 + 16);
+      for (std::size_t c = 0; c < count; ++c) {
+        const T* HWY_RESTRICT row = from.row(c0 + c);
+        for (std::size_t p = p0; p < p1; ++p) out[p * kPanel + c] = scale * simd::load_one(row + p);
       }
     }
   }

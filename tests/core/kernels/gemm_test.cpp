@@ -164,6 +164,25 @@ TEST(Gemm, HalfStoredMatricesGiveTheProductOfTheirRoundedValues) {
   });
 }
 
+TEST(Gemm, TransposedProductsInBfloat16AreAdded) {
+  if (!bf16::in_hardware()) GTEST_SKIP() << "this CPU does not multiply bfloat16";
+  const Executor one(1);
+  for (const Shape s : {Shape{3, 0, 2}, {1, 1, 1}, {15, 33, 40}, {256, 126, 64}, {29, 512, 33}}) {
+    Matrix a = test::random_matrix(s.k, s.m, 1), b = test::random_matrix(s.k, s.n, 2);
+    const Matrix before = test::random_matrix(s.m, s.n, 3);
+    widen(HalfMatrix::rounded(a), a);
+    widen(HalfMatrix::rounded(b), b);
+    Matrix out = Matrix::copy_of(before);
+    gemm_tn_add_half(a, b, out);
+    for (std::size_t i = 0; i < s.m; ++i) {
+      for (std::size_t j = 0; j < s.n; ++j) {
+        EXPECT_NEAR(out.row(i)[j], before.row(i)[j] + entry(Form::kTransposedA, a, b, i, j),
+                    3e-6 * (1 + std::sqrt(double(s.k))));
+      }
+    }
+  }
+}
+
 TEST(Gemm, HalfStoredProductsWriteInsideStridedMatricesOnly) {
   const Executor one(1);
   test::on_every_half_isa([&](const char* isa) {
