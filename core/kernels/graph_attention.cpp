@@ -25,6 +25,7 @@ struct Forward {
   Rows<T> k, v;
   CsrView mask;
   MatrixView gates;
+  float sharpness;
   bool add;
   MatrixSpan out;
   float* lse;  // may be null
@@ -61,7 +62,7 @@ void ForwardRows(D tag, const Forward<T>& f, std::size_t begin, std::size_t end,
                 scratch.stride);
     for (std::size_t h = 0; h < heads; ++h) {
       float* weights = scratch.weights + h * scratch.stride;
-      const auto [max, sum] = graph::ExponentialsOf(weights, keys.count, scale);
+      const auto [max, sum] = graph::ExponentialsOf(weights, keys.count, scale, f.sharpness);
       scratch.shares[h] = (f.gates.data == nullptr ? 1.0F : f.gates.row(i)[h]) / sum;
       if (f.lse != nullptr) f.lse[i * heads + h] = max + std::log(sum);
     }
@@ -160,8 +161,7 @@ class ForwardHeads {
 
   HWY_INLINE void Mix(std::size_t i, std::size_t e, const float* HWY_RESTRICT weights,
                       typename Group::Sums& sums) const {
-    Group::Mix(v_.row(columns_[offsets_[i] + e]), weights + e / kEdges * graph::kLanes + e % kEdges,
-               kEdges, sums);
+    Group::Mix(v_.row(columns_[offsets_[i] + e]), weights, e, sums);
   }
 
   // Scores become exponentials; a row's shares and lse.
@@ -174,10 +174,19 @@ class ForwardHeads {
       high = hn::Max(high, hn::Load(tag, weights + e * kHeads));
     }
     high = Group::MaxOfHead(high);
+    auto stretch = hn::Set(tag, 1.0F);
+    if (f.sharpness != 0.0F) {
+      auto low = hn::Load(tag, weights);
+      for (std::size_t e = kEdges; e < count; e += kEdges) {
+        low = hn::Min(low, hn::Load(tag, weights + e * kHeads));
+      }
+      const auto spread = hn::Sub(high, Group::MinOfHead(low));
+      stretch = hn::Div(hn::Set(tag, f.sharpness), hn::Max(spread, hn::Set(tag, kSmallestSpread)));
+    }
     auto sum = hn::Zero(tag);
     for (std::size_t e = 0; e < count; e += kEdges) {
       float* at = weights + e * kHeads;
-      auto p = simd::exp(tag, hn::Sub(hn::Load(tag, at), high));
+      auto p = simd::exp(tag, hn::Mul(stretch, hn::Sub(hn::Load(tag, at), high)));
       if (e + kEdges > count) p = hn::IfThenElseZero(Group::Within(count - e), p);
       hn::Store(p, tag, at);
       sum = hn::Add(sum, p);
@@ -244,7 +253,7 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& m
   assert(k.cols == q.cols && mask.num_columns == k.rows);
   assert(v.rows == k.rows);
   assert(mask.rows() == q.rows && out.rows == q.rows && out.cols == shape.heads * shape.dv);
-  assert(lse.empty() || lse.size() == q.rows * shape.heads);
+  assert(lse.empty() || (lse.size() == q.rows * shape.heads && options.sharpness == 0.0F));
   assert(options.gates.data == nullptr ||
          (options.gates.rows == q.rows && options.gates.cols == shape.heads));
   const graph_detail::Forward<T> f{shape,
@@ -253,6 +262,7 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& m
                                    graph_detail::rows_of(v),
                                    mask,
                                    options.gates,
+                                   options.sharpness,
                                    options.add,
                                    out,
                                    lse.empty() ? nullptr : lse.data()};

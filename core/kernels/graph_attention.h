@@ -23,6 +23,9 @@
 
 namespace halo::kernels {
 
+/// The least spread of scores that `sharpness` divides by.
+constexpr float kSmallestSpread = 1e-4F;
+
 struct GraphAttentionOptions {
   std::size_t heads = 1;
   float scale = 1.0F;
@@ -31,6 +34,9 @@ struct GraphAttentionOptions {
   MatrixView gates = {};
   /// Forward adds to `out` instead of overwriting it.
   bool add = false;
+  /// Forward, without lse: where not 0, the scores of each row and head are stretched so that the
+  /// best edge weighs e^sharpness times the worst (attention/row_adaptive_attention.h).
+  float sharpness = 0.0F;
 };
 
 /// out_i = gate_i sum over mask row i of p_ij v_j, p_i the softmax of scale * q_i . k_j, for each
@@ -54,15 +60,18 @@ struct GraphGradients {
 };
 
 /// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed. `edges`
-/// is transposed_edges(mask); `workspace` grows to 2 heads floats an edge: keep both across steps.
-/// O(entries heads (d + dv)): 2.5 times the arithmetic of forward, 2.6 to 3.4 times its time
-/// (measured on AVX2, a loaded machine).
+/// is transposed_edges(mask); keep it and `workspace`, which grows to 2 heads floats an edge,
+/// across steps. O(entries heads (d + dv)): 2.5 times the arithmetic of forward and 3 to 4 times
+/// its bytes.
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,
                               const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor);
-/// The same with k and v stored as bfloat16; gradients are float32.
+/// The same with k and v stored as bfloat16; gradients are float32. Where vectors are 512 bits
+/// long, those of k and v are sums of products of values rounded to bfloat16 (d_out with
+/// probabilities, q with gradients by score): a relative error of at most 2^-7 a term. Workspace:
+/// `heads` d floats a row more.
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
                               const GraphAttentionOptions& options, const MatrixView& d_out,

@@ -14,6 +14,7 @@
 #include "halo/core/kernels/graph_mix-inl.h"
 #include "halo/core/kernels/graph_rows-inl.h"
 #include "halo/core/kernels/graph_scores-inl.h"
+#include "halo/core/kernels/vector_ops.h"
 
 #ifndef HALO_CORE_KERNELS_GRAPH_ATTENTION_BACKWARD_ONCE
 #define HALO_CORE_KERNELS_GRAPH_ATTENTION_BACKWARD_ONCE
@@ -29,6 +30,7 @@ struct BackwardRows {
   MatrixView gates;
   MatrixSpan d_q, d_gates;
   float* edge_weights;  // [entry][probabilities of the heads, score gradients of the heads]
+  Bf16* rounded;        // [n][q and d_out of a group of heads]: where values are stored as bfloat16
 
   Edges<T> edges(const Rows<T>& rows, std::size_t i, std::size_t values) const {
     const auto columns = mask.row(i);
@@ -36,13 +38,15 @@ struct BackwardRows {
   }
 };
 
-// By columns: the gradients of k and v.
+// By columns: the gradients of k and v. T is what keys and values are stored as.
+template <class T>
 struct BackwardColumns {
   Shape shape;
   Rows<float> q, d_out;
   const TransposedEdges* transposed;
   MatrixSpan d_k, d_v;
   const float* edge_weights;
+  const Bf16* rounded;
 
   Edges<float> edges(const Rows<float>& rows_read, std::size_t j, std::size_t values) const {
     const std::uint64_t first = transposed->offsets[j];
@@ -122,9 +126,78 @@ void RowGradients(D tag, const BackwardRows<T>& b, std::size_t begin, std::size_
 }
 
 #if HALO_GRAPH_HEADS
-// A group's record of an edge: kHeads gated probabilities, then kHeads score gradients. The
-// records of the group that starts at head `first` begin at 2 entries `first`.
-//
+// What the pass by rows leaves of an edge for the pass by columns, for a group of kHeads heads: the
+// gated probabilities and the gradients by score. With keys and values in float32 these are two
+// floats a head; in bfloat16 they are rounded to it as well, as are the rows of q and d_out that
+// the pass by columns reads: that pass moves half the bytes, which is what it costs. The records of
+// the group that starts at head `first` begin at entries * first * kFloats.
+template <class T, std::size_t kHeads>
+struct Records {
+  using Tag = graph::Tag;
+  static constexpr std::size_t kFloats = sizeof(T) == 4 ? 2 : 1;  // a head
+  static constexpr std::size_t kRecord = kFloats * kHeads;
+  static constexpr std::size_t kEdges = graph::kLanes / kHeads;
+
+  // Of a block's first `count` edges.
+  static HWY_INLINE void Write(graph::Vec weights, graph::Vec slopes, std::size_t count,
+                               float* HWY_RESTRICT to) {
+    const Tag tag;
+    const hn::RebindToSigned<Tag> ints;
+    // Lane x is of edge x / kRecord and head x % kHeads, of the weights or else of the slopes.
+    const auto lane = hn::Iota(ints, 0);
+    const auto head = hn::And(lane, hn::Set(ints, static_cast<int>(kHeads - 1)));
+    const auto from = hn::Add(hn::Mul(head, hn::Set(ints, static_cast<int>(kEdges))),
+                              hn::ShiftRight<kBits>(lane));
+    const auto index = hn::IndicesFromVec(tag, from);
+    HWY_ALIGN float part[kFloats * graph::kLanes];
+    float* whole = HWY_LIKELY(count == kEdges) ? to : part;
+    if constexpr (kFloats == 1) {
+      const hn::RebindToUnsigned<Tag> bits;
+      const auto pair = hn::Or(hn::ShiftRight<16>(Rounded(weights)),
+                               hn::And(Rounded(slopes), hn::Set(bits, 0xffff0000U)));
+      hn::StoreU(hn::TableLookupLanes(hn::BitCast(tag, pair), index), tag, whole);
+    } else {
+      const auto is_slope =
+          hn::RebindMask(tag, hn::TestBit(lane, hn::Set(ints, static_cast<int>(kHeads))));
+      const auto upper =
+          hn::IndicesFromVec(tag, hn::Add(from, hn::Set(ints, static_cast<int>(kEdges / 2))));
+      hn::StoreU(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, index),
+                                hn::TableLookupLanes(weights, index)),
+                 tag, whole);
+      hn::StoreU(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, upper),
+                                hn::TableLookupLanes(weights, upper)),
+                 tag, whole + graph::kLanes);
+    }
+    if (HWY_UNLIKELY(count != kEdges)) std::copy_n(part, count * kRecord, to);
+  }
+
+  static HWY_INLINE graph::Vec Weight(const float* record, std::size_t h) {
+    const Tag tag;
+    const hn::RebindToUnsigned<Tag> bits;
+    const auto x = hn::Set(tag, record[h]);
+    if constexpr (kFloats == 2) return x;
+    return hn::BitCast(tag, hn::ShiftLeft<16>(hn::BitCast(bits, x)));
+  }
+  static HWY_INLINE graph::Vec Slope(const float* record, std::size_t h) {
+    const Tag tag;
+    const hn::RebindToUnsigned<Tag> bits;
+    if constexpr (kFloats == 2) return hn::Set(tag, record[kHeads + h]);
+    const auto x = hn::BitCast(bits, hn::Set(tag, record[h]));
+    return hn::BitCast(tag, hn::And(x, hn::Set(bits, 0xffff0000U)));
+  }
+
+ private:
+  static constexpr int kBits = kRecord == 8 ? 3 : kRecord == 4 ? 2 : kRecord == 2 ? 1 : 0;
+
+  // To nearest, ties to even, in the upper half.
+  static HWY_INLINE auto Rounded(graph::Vec x) {
+    const hn::RebindToUnsigned<Tag> bits;
+    const auto b = hn::BitCast(bits, x);
+    const auto odd = hn::And(hn::ShiftRight<16>(b), hn::Set(bits, 1U));
+    return hn::Add(b, hn::Add(odd, hn::Set(bits, 0x7fffU)));
+  }
+};
+
 // kHeads heads from `first` on, as ForwardHeads: the products of a row with keys and values beside
 // the query gradient of the row before it.
 template <std::size_t kHeads, std::size_t kVecs, class T>
@@ -132,7 +205,7 @@ class RowHeads {
   using Group = graph::Heads<kHeads, kVecs, T>;
   using Tag = graph::Tag;
   static constexpr std::size_t kEdges = Group::kEdges, kWidth = kHeads * kVecs * graph::kLanes;
-  static constexpr std::size_t kRecord = 2 * kHeads;
+  using Edge = Records<T, kHeads>;
 
  public:
   RowHeads(const BackwardRows<T>& b, std::size_t first)
@@ -140,7 +213,7 @@ class RowHeads {
         columns_(b.mask.columns.data()),
         k_{b.k.data + first * b.shape.d, b.k.stride},
         v_{b.v.data + first * b.shape.d, b.v.stride},
-        records_(b.edge_weights + b.mask.entries() * 2 * first) {}
+        records_(b.edge_weights + b.mask.entries() * Edge::kFloats * first) {}
 
   static HWY_NOINLINE void Run(const BackwardRows<T>& b, std::size_t first, std::size_t begin,
                                std::size_t end, const Scratch& scratch) {
@@ -149,12 +222,12 @@ class RowHeads {
     const std::size_t column = first * b.shape.d;
     typename Group::Sums query, sums;
     HWY_ALIGN float slope[kWidth];
+    float *slopes = scratch.spare, *next_slopes = scratch.slopes;
     std::size_t i = WithEdges(b, first, begin, end);
     if (i == end) return;
-    Group::Query(b.q.row(i) + column, query);
-    Stored(b.d_out.row(i) + column, slope);
+    Start(b, first, i, query, slope);
     for (std::size_t e = 0; e < self.count(i); e += kEdges) {
-      self.template Score<false>(i, e, query, slope, scratch);
+      self.template Score<false>(i, e, query, slope, scratch.weights, next_slopes);
     }
     while (i < end) {
       const std::size_t next = WithEdges(b, first, i + 1, end), here = self.count(i);
@@ -164,22 +237,20 @@ class RowHeads {
         graph_detail::fetch_early(self.k_.row(j), kWidth);
         graph_detail::fetch_early(self.v_.row(j), kWidth);
       }
-      self.Slopes(b, first, i, here, scratch);
+      std::swap(slopes, next_slopes);
+      self.Slopes(b, first, i, here, scratch.weights, slopes);
       Group::Zero(sums);
-      if (there != 0) {
-        Group::Query(b.q.row(next) + column, query);
-        Stored(b.d_out.row(next) + column, slope);
-      }
+      if (there != 0) Start(b, first, next, query, slope);
       std::size_t e = 0;
       for (; e + kEdges <= std::min(here, there); e += kEdges) {
-        self.template Score<true>(next, e, query, slope, scratch);
+        self.template Score<true>(next, e, query, slope, scratch.weights, next_slopes);
         HALO_UNROLL
-        for (std::size_t u = 0; u < kEdges; ++u) self.Mix(i, e + u, sums);
+        for (std::size_t u = 0; u < kEdges; ++u) self.Mix(i, e + u, slopes, sums);
       }
       for (std::size_t rest = e; rest < there; rest += kEdges) {
-        self.template Score<false>(next, rest, query, slope, scratch);
+        self.template Score<false>(next, rest, query, slope, scratch.weights, next_slopes);
       }
-      for (; e < here; ++e) self.Mix(i, e, sums);
+      for (; e < here; ++e) self.Mix(i, e, slopes, sums);
       HALO_UNROLL
       for (std::size_t h = 0; h < kHeads; ++h) {
         graph::StoreFrom<T, kVecs>(sums + h * kVecs, 1.0F, false,
@@ -202,13 +273,23 @@ class RowHeads {
     return i;
   }
 
-  // The row in the order in which values are stored.
-  static HWY_INLINE void Stored(const float* row, float* HWY_RESTRICT to) {
+  // Row i of q and of d_out, in the order in which values are stored; rounded for the pass by
+  // columns where that reads them so.
+  static HWY_INLINE void Start(const BackwardRows<T>& b, std::size_t first, std::size_t i,
+                               typename Group::Sums& query, float* HWY_RESTRICT slope) {
+    const float* q = b.q.row(i) + first * b.shape.d;
+    const float* d_out = b.d_out.row(i) + first * b.shape.d;
+    Group::Query(q, query);
     typename Group::Sums values;
-    Group::Query(row, values);
+    Group::Query(d_out, values);
     HALO_UNROLL
     for (std::size_t v = 0; v < Group::kWidth; ++v) {
-      hn::Store(values[v], Tag(), to + v * graph::kLanes);
+      hn::Store(values[v], Tag(), slope + v * graph::kLanes);
+    }
+    if constexpr (sizeof(T) == 2) {
+      Bf16* to = b.rounded + (i * b.shape.heads + first) * 2 * b.shape.d;
+      narrow(q, kWidth, to);
+      narrow(d_out, kWidth, to + kWidth);
     }
   }
   struct FromMemory {
@@ -220,29 +301,31 @@ class RowHeads {
 
   template <bool kWhole>
   HWY_INLINE void Score(std::size_t i, std::size_t e, const typename Group::Sums& query,
-                        const float* slope, const Scratch& scratch) const {
+                        const float* slope, float* HWY_RESTRICT weights,
+                        float* HWY_RESTRICT slopes) const {
     const Tag tag;
     const std::uint32_t* columns = columns_ + offsets_[i] + e;
     const std::size_t left = count(i) - e;
     hn::Store(Group::template Products<kWhole>(query, k_, columns, left), tag,
-              scratch.weights + e * kHeads);
+              weights + e * kHeads);
     hn::Store(Group::template Products<kWhole>(FromMemory{slope}, v_, columns, left), tag,
-              scratch.slopes + e * kHeads);
+              slopes + e * kHeads);
   }
 
-  HWY_INLINE void Mix(std::size_t i, std::size_t e, typename Group::Sums& sums) const {
-    const std::size_t entry = offsets_[i] + e;
-    Group::Mix(k_.row(columns_[entry]), records_ + entry * kRecord + kHeads, 1, sums);
+  HWY_INLINE void Mix(std::size_t i, std::size_t e, const float* HWY_RESTRICT slopes,
+                      typename Group::Sums& sums) const {
+    Group::Mix(k_.row(columns_[offsets_[i] + e]), slopes, e, sums);
   }
 
   // A row's records from the products of q with its keys and of d_out with its values.
   HWY_INLINE void Slopes(const BackwardRows<T>& b, std::size_t first, std::size_t i,
-                         std::size_t count, const Scratch& scratch) const {
+                         std::size_t count, float* HWY_RESTRICT weights,
+                         float* HWY_RESTRICT slopes) const {
     const Tag tag;
     const auto scale = hn::Set(tag, b.shape.scale);
     auto high = hn::Set(tag, graph::kNone);
     for (std::size_t e = 0; e < count; e += kEdges) {
-      float* at = scratch.weights + e * kHeads;
+      float* at = weights + e * kHeads;
       const auto scaled = hn::Mul(scale, hn::Load(tag, at));
       hn::Store(scaled, tag, at);
       high = hn::Max(high, scaled);
@@ -250,12 +333,12 @@ class RowHeads {
     high = Group::MaxOfHead(high);
     auto sum = hn::Zero(tag), mean = hn::Zero(tag);
     for (std::size_t e = 0; e < count; e += kEdges) {
-      float* at = scratch.weights + e * kHeads;
+      float* at = weights + e * kHeads;
       auto p = simd::exp(tag, hn::Sub(hn::Load(tag, at), high));
       if (e + kEdges > count) p = hn::IfThenElseZero(Group::Within(count - e), p);
       hn::Store(p, tag, at);
       sum = hn::Add(sum, p);
-      mean = hn::MulAdd(p, hn::Load(tag, scratch.slopes + e * kHeads), mean);
+      mean = hn::MulAdd(p, hn::Load(tag, slopes + e * kHeads), mean);
     }
     const auto share = hn::Div(hn::Set(tag, 1.0F), Group::SumOfHead(sum));
     mean = hn::Mul(share, Group::SumOfHead(mean));
@@ -271,43 +354,15 @@ class RowHeads {
       hn::Store(mean, tag, lanes);
       for (std::size_t h = 0; h < kHeads; ++h) b.d_gates.row(i)[first + h] = lanes[h * kEdges];
     }
-    float* to = records_ + offsets_[i] * kRecord;
-    for (std::size_t e = 0; e < count; e += kEdges, to += kEdges * kRecord) {
-      const auto weight = hn::Mul(gated, hn::Load(tag, scratch.weights + e * kHeads));
-      const auto slope = hn::Sub(hn::Load(tag, scratch.slopes + e * kHeads), mean);
-      WriteRecords(weight, hn::Mul(hn::Mul(scale, weight), slope), std::min(count - e, kEdges), to);
+    float* to = records_ + offsets_[i] * Edge::kRecord;
+    for (std::size_t e = 0; e < count; e += kEdges, to += kEdges * Edge::kRecord) {
+      const auto weight = hn::Mul(gated, hn::Load(tag, weights + e * kHeads));
+      const auto off = hn::Sub(hn::Load(tag, slopes + e * kHeads), mean);
+      const auto slope = hn::Mul(hn::Mul(scale, weight), off);
+      hn::Store(slope, tag, slopes + e * kHeads);
+      Edge::Write(weight, slope, std::min(count - e, kEdges), to);
     }
   }
-
-  static HWY_INLINE void WriteRecords(graph::Vec weights, graph::Vec slopes, std::size_t count,
-                                      float* HWY_RESTRICT to) {
-    const Tag tag;
-    const hn::RebindToSigned<Tag> ints;
-    // Of record lane x: edge x / kRecord, and head x % kHeads of the weights or of the slopes.
-    const auto lane = hn::Iota(ints, 0);
-    const auto head = hn::And(lane, hn::Set(ints, static_cast<int>(kHeads - 1)));
-    const auto from = hn::Add(hn::Mul(head, hn::Set(ints, static_cast<int>(kEdges))),
-                              hn::ShiftRight<kRecordBits>(lane));
-    const auto is_slope =
-        hn::TestBit(hn::BitCast(ints, lane), hn::Set(ints, static_cast<int>(kHeads)));
-    const auto slope_mask = hn::RebindMask(tag, is_slope);
-    const auto low = hn::IndicesFromVec(tag, from);
-    const auto high = hn::IndicesFromVec(tag, hn::Add(from, hn::Set(ints, int{kEdges / 2})));
-    const auto record = [&](const auto& index) HWY_ATTR {
-      return hn::IfThenElse(slope_mask, hn::TableLookupLanes(slopes, index),
-                            hn::TableLookupLanes(weights, index));
-    };
-    if (HWY_LIKELY(count == kEdges)) {
-      hn::StoreU(record(low), tag, to);
-      hn::StoreU(record(high), tag, to + graph::kLanes);
-      return;
-    }
-    HWY_ALIGN float whole[2 * graph::kLanes];
-    hn::Store(record(low), tag, whole);
-    hn::Store(record(high), tag, whole + graph::kLanes);
-    std::copy_n(whole, count * kRecord, to);
-  }
-  static constexpr int kRecordBits = kHeads == 4 ? 3 : kHeads == 2 ? 2 : 1;
 
   const std::uint64_t* offsets_;
   const std::uint32_t* columns_;
@@ -316,22 +371,32 @@ class RowHeads {
 };
 
 // kHeads heads from `first` on, of the gradients of keys and values.
-template <std::size_t kHeads, std::size_t kVecs>
+template <std::size_t kHeads, std::size_t kVecs, class T>
 struct ColumnHeads {
-  using Group = graph::Heads<kHeads, kVecs, float>;
-  static constexpr std::size_t kRecord = 2 * kHeads, kWidth = kHeads * kVecs * graph::kLanes;
+  using Group = graph::Heads<kHeads, kVecs, T>;
+  using Edge = Records<T, kHeads>;
+  static constexpr std::size_t kWidth = kHeads * kVecs * graph::kLanes;
 
-  static HWY_NOINLINE void Run(const BackwardColumns& b, std::size_t first, std::size_t begin,
+  static graph_detail::Rows<T> RowsRead(const BackwardColumns<T>& b,
+                                        const graph_detail::Rows<float>& rows, std::size_t first,
+                                        std::size_t at) {
+    if constexpr (sizeof(T) == 4) {
+      return {rows.data + first * b.shape.d, rows.stride};
+    } else {
+      return {b.rounded + first * 2 * b.shape.d + at, b.shape.heads * 2 * b.shape.d};
+    }
+  }
+
+  static HWY_NOINLINE void Run(const BackwardColumns<T>& b, std::size_t first, std::size_t begin,
                                std::size_t end) {
     constexpr std::size_t kAhead = 32;
     const std::uint64_t* offsets = b.transposed->offsets.data();
     const std::uint64_t* entries = b.transposed->edges.data();
     const std::uint32_t* rows = b.transposed->rows.data();
     const std::uint64_t total = b.transposed->edges.size();
-    const float* records = b.edge_weights + total * 2 * first;
-    const std::size_t column = first * b.shape.d;
-    const graph_detail::Rows<float> q{b.q.data + column, b.q.stride};
-    const graph_detail::Rows<float> d_out{b.d_out.data + column, b.d_out.stride};
+    const float* records = b.edge_weights + total * Edge::kFloats * first;
+    const graph_detail::Rows<T> q = RowsRead(b, b.q, first, 0);
+    const graph_detail::Rows<T> d_out = RowsRead(b, b.d_out, first, kWidth);
     graph_detail::Frontier frontier(b.transposed->offsets, rows, begin);
     for (std::size_t j = begin; j < end; ++j) {
       const auto [reached, reaches] = frontier.advance(j);
@@ -344,16 +409,19 @@ struct ColumnHeads {
       Group::Zero(values);
       const std::uint64_t last = offsets[j + 1];
       for (std::uint64_t x = offsets[j]; x < last; ++x) {
-        hwy::Prefetch(records + entries[std::min(x + kAhead, total - 1)] * kRecord);
-        const float* record = records + entries[x] * kRecord;
-        Group::Mix(q.row(rows[x]), record + kHeads, 1, keys);
-        Group::Mix(d_out.row(rows[x]), record, 1, values);
+        hwy::Prefetch(records + entries[std::min(x + kAhead, total - 1)] * Edge::kRecord);
+        const float* record = records + entries[x] * Edge::kRecord;
+        Group::Add(
+            q.row(rows[x]), [&](std::size_t h) HWY_ATTR { return Edge::Slope(record, h); }, keys);
+        Group::Add(
+            d_out.row(rows[x]), [&](std::size_t h) HWY_ATTR { return Edge::Weight(record, h); },
+            values);
       }
       HALO_UNROLL
       for (std::size_t h = 0; h < kHeads; ++h) {
-        const std::size_t at = column + h * kVecs * graph::kLanes;
-        graph::StoreFrom<float, kVecs>(keys + h * kVecs, 1.0F, false, b.d_k.row(j) + at);
-        graph::StoreFrom<float, kVecs>(values + h * kVecs, 1.0F, false, b.d_v.row(j) + at);
+        const std::size_t at = first * b.shape.d + h * kVecs * graph::kLanes;
+        graph::StoreFrom<T, kVecs>(keys + h * kVecs, 1.0F, false, b.d_k.row(j) + at);
+        graph::StoreFrom<T, kVecs>(values + h * kVecs, 1.0F, false, b.d_v.row(j) + at);
       }
     }
   }
@@ -380,8 +448,8 @@ void RowsHalf(const BackwardRows<Bf16>& b, std::size_t begin, std::size_t end,
   RowsAny(b, begin, end, scratch);
 }
 
-template <class D>
-void ColumnGradients(D tag, const BackwardColumns& b, std::size_t begin, std::size_t end,
+template <class T, class D>
+void ColumnGradients(D tag, const BackwardColumns<T>& b, std::size_t begin, std::size_t end,
                      const Scratch& scratch) {
   const auto [heads, d, dv, scale] = b.shape;
   const std::size_t width = 2 * heads;
@@ -407,15 +475,25 @@ void ColumnGradients(D tag, const BackwardColumns& b, std::size_t begin, std::si
   }
 }
 
-void Columns(const BackwardColumns& b, std::size_t begin, std::size_t end, const Scratch& scratch) {
+template <class T>
+void ColumnsAny(const BackwardColumns<T>& b, std::size_t begin, std::size_t end,
+                const Scratch& scratch) {
 #if HALO_GRAPH_HEADS
   const auto group = [&](std::size_t first, auto heads, auto vectors) {
-    ColumnHeads<decltype(heads)::value, decltype(vectors)::value>::Run(b, first, begin, end);
+    ColumnHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end);
   };
   if (graph::ForHeads(b.shape, group)) return;
 #endif
   graph::WithTagFor(b.shape,
                     [&](auto tag) HWY_ATTR { ColumnGradients(tag, b, begin, end, scratch); });
+}
+void ColumnsFloat(const BackwardColumns<float>& b, std::size_t begin, std::size_t end,
+                  const Scratch& scratch) {
+  ColumnsAny(b, begin, end, scratch);
+}
+void ColumnsHalf(const BackwardColumns<Bf16>& b, std::size_t begin, std::size_t end,
+                 const Scratch& scratch) {
+  ColumnsAny(b, begin, end, scratch);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -429,36 +507,40 @@ namespace halo::kernels {
 
 HWY_EXPORT(RowsFloat);
 HWY_EXPORT(RowsHalf);
-HWY_EXPORT(Columns);
+HWY_EXPORT(ColumnsFloat);
+HWY_EXPORT(ColumnsHalf);
 
 namespace {
 
 using graph_detail::rows_of;
 using graph_detail::Scratch;
 
-template <class T, class Keys, class Kernel>
+template <class T, class Keys, class RowsKernel, class ColumnsKernel>
 void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& mask,
               const TransposedEdges& edges, const GraphAttentionOptions& options,
               const MatrixView& d_out, const GraphGradients& gradients, GraphWorkspace& workspace,
-              const Executor& executor, Kernel rows_kernel) {
+              const Executor& executor, RowsKernel rows_kernel, ColumnsKernel columns_kernel) {
   const graph_detail::Shape shape = graph_detail::shape_of(options, q.cols, v.cols);
   assert(k.cols == q.cols && mask.rows() == q.rows);
   assert(mask.num_columns == k.rows);
   assert(v.rows == k.rows);
   assert(d_out.rows == q.rows && d_out.cols == v.cols);
   assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
-  float* edge_weights = workspace.resize(mask.entries() * 2 * shape.heads);
+  const std::size_t records = mask.entries() * 2 * shape.heads;
+  const std::size_t copies = sizeof(T) == 2 ? q.rows * shape.heads * shape.d : 0;  // of two halves
+  float* edge_weights = workspace.resize(records + copies);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): room of its own in the workspace
+  auto* rounded = reinterpret_cast<Bf16*>(edge_weights + records);
   const graph_detail::BackwardRows<T> by_row{
-      shape, rows_of(q),    rows_of(d_out), rows_of(k),      rows_of(v),
-      mask,  options.gates, gradients.q,    gradients.gates, edge_weights};
+      shape,         rows_of(q),  rows_of(d_out),  rows_of(k),   rows_of(v), mask,
+      options.gates, gradients.q, gradients.gates, edge_weights, rounded};
   graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads,
                                executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  rows_kernel(by_row, begin, end, scratch);
                                });
-  const graph_detail::BackwardColumns by_column{shape,       rows_of(q),  rows_of(d_out), &edges,
-                                                gradients.k, gradients.v, edge_weights};
-  const auto columns_kernel = HWY_DYNAMIC_DISPATCH(Columns);
+  const graph_detail::BackwardColumns<T> by_column{
+      shape, rows_of(q), rows_of(d_out), &edges, gradients.k, gradients.v, edge_weights, rounded};
   graph_detail::for_each_block(k.rows, graph_detail::longest(edges.offsets), shape.heads, executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  columns_kernel(by_column, begin, end, scratch);
@@ -473,7 +555,7 @@ void graph_attention_backward(const MatrixView& q, const MatrixView& k, const Ma
                               const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor) {
   backward<float>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
-                  HWY_DYNAMIC_DISPATCH(RowsFloat));
+                  HWY_DYNAMIC_DISPATCH(RowsFloat), HWY_DYNAMIC_DISPATCH(ColumnsFloat));
 }
 
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
@@ -482,7 +564,7 @@ void graph_attention_backward(const MatrixView& q, const HalfView& k, const Half
                               const GraphGradients& gradients, GraphWorkspace& workspace,
                               const Executor& executor) {
   backward<Bf16>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
-                 HWY_DYNAMIC_DISPATCH(RowsHalf));
+                 HWY_DYNAMIC_DISPATCH(RowsHalf), HWY_DYNAMIC_DISPATCH(ColumnsHalf));
 }
 
 }  // namespace halo::kernels

@@ -42,12 +42,13 @@ void for_each_block(std::size_t rows, std::size_t longest_row, std::size_t heads
   const std::size_t rows_per_task =
       std::clamp<std::size_t>(rows / (8 * executor.threads()), 64, 512);
   const std::size_t stride = (longest_row + 2 * kPad - 1) / kPad * kPad;
-  Matrix memory = Matrix::padded(executor.threads(), (2 * stride + 1) * heads);
+  Matrix memory = Matrix::padded(executor.threads(), (3 * stride + 1) * heads);
   executor.parallel_for_workers(
       rows, rows_per_task, [&](std::size_t worker, std::size_t begin, std::size_t end) {
         float* weights = memory.row(worker);
         float* slopes = weights + heads * stride;
-        body(begin, end, Scratch{stride, weights, slopes, slopes + heads * stride});
+        float* spare = slopes + heads * stride;
+        body(begin, end, Scratch{stride, weights, slopes, spare, spare + heads * stride});
       });
 }
 

@@ -175,20 +175,27 @@ struct Heads {
     });
   }
 
-  // sums += weights[h * by_head] * row, head by head.
-  HWY_INLINE static void Mix(const T* HWY_RESTRICT row, const float* HWY_RESTRICT weights,
-                             std::size_t by_head, Sums& sums) {
-    const Tag tag;
+  // sums += weight(h) * row, head by head.
+  template <class Weight>
+  HWY_INLINE static void Add(const T* HWY_RESTRICT row, const Weight& weight, Sums& sums) {
     HALO_UNROLL
     for (std::size_t h = 0; h < kHeads; ++h) {
-      const Vec weight = hn::Set(tag, weights[h * by_head]);
+      const Vec by = weight(h);
       Vec values[kVecs];
       LoadHead<T, kVecs>(row + h * kVecs * kLanes, values);
       HALO_UNROLL
       for (std::size_t v = 0; v < kVecs; ++v) {
-        sums[h * kVecs + v] = hn::MulAdd(weight, values[v], sums[h * kVecs + v]);
+        sums[h * kVecs + v] = hn::MulAdd(by, values[v], sums[h * kVecs + v]);
       }
     }
+  }
+  // The same with a block's weights: of edge e of the row, where its block begins at a multiple of
+  // kEdges.
+  HWY_INLINE static void Mix(const T* HWY_RESTRICT row, const float* HWY_RESTRICT weights,
+                             std::size_t e, Sums& sums) {
+    const float* of_edge = weights + e / kEdges * kLanes + e % kEdges;
+    Add(
+        row, [&](std::size_t h) HWY_ATTR { return hn::Set(Tag(), of_edge[h * kEdges]); }, sums);
   }
 
   HWY_INLINE static void Zero(Sums& sums) {
@@ -196,7 +203,7 @@ struct Heads {
     for (std::size_t v = 0; v < kWidth; ++v) sums[v] = hn::Zero(Tag());
   }
 
-  // Every lane becomes the largest, or the sum, of its head's lanes.
+  // Every lane becomes the largest, the smallest or the sum of its head's lanes.
   template <class Combine>
   HWY_INLINE static Vec OfHead(Vec x, const Combine& combine) {
     const Tag tag;
@@ -208,6 +215,9 @@ struct Heads {
   }
   HWY_INLINE static Vec MaxOfHead(Vec x) {
     return OfHead(x, [](Vec a, Vec b) HWY_ATTR { return hn::Max(a, b); });
+  }
+  HWY_INLINE static Vec MinOfHead(Vec x) {
+    return OfHead(x, [](Vec a, Vec b) HWY_ATTR { return hn::Min(a, b); });
   }
   HWY_INLINE static Vec SumOfHead(Vec x) {
     return OfHead(x, [](Vec a, Vec b) HWY_ATTR { return hn::Add(a, b); });

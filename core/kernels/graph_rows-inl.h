@@ -49,9 +49,9 @@ struct Weights {
 
 // What one thread needs for rows of up to `longest` edges.
 struct Scratch {
-  std::size_t stride;       // floats a head in weights and slopes
-  float *weights, *slopes;  // [heads][stride]
-  float* shares;            // [heads]
+  std::size_t stride;               // floats a head in weights, slopes and spare
+  float *weights, *slopes, *spare;  // [heads][stride]
+  float* shares;                    // [heads]
 };
 
 }  // namespace halo::kernels::graph_detail

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "halo/core/kernels/graph_attention.h"
 #include "halo/core/kernels/graph_rows-inl.h"
 #include "halo/core/kernels/simd-inl.h"
 
@@ -109,28 +110,35 @@ HWY_INLINE void Dots(D tag, const float* x, const Edges<T>& edges, const Ahead<T
 }
 
 // x <- e^(scale x - max), and their sum, over `count` > 0 values; writes zeros up to a whole vector
-// behind them.
+// behind them. A sharpness other than 0 stretches the exponents over [-sharpness, 0].
 struct Exponentials {
   float max, sum;
 };
-HWY_NOINLINE inline Exponentials ExponentialsOf(float* x, std::size_t count, float scale) {
+HWY_NOINLINE inline Exponentials ExponentialsOf(float* x, std::size_t count, float scale,
+                                                float sharpness = 0.0F) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
   const std::size_t full = count / lanes * lanes, whole = (count + lanes - 1) / lanes * lanes;
   for (std::size_t i = count; i < whole; ++i) x[i] = x[0];
   const auto by = hn::Set(tag, scale);
-  auto high = hn::Set(tag, kNone);
+  auto high = hn::Set(tag, kNone), low = hn::Neg(high);
   for (std::size_t i = 0; i < whole; i += lanes) {
     // Stored, so that the compiler cannot fuse the product with the subtraction below: the largest
     // must give e^0 = 1 exactly.
     const auto scaled = hn::Mul(by, hn::LoadU(tag, x + i));
     hn::StoreU(scaled, tag, x + i);
     high = hn::Max(high, scaled);
+    low = hn::Min(low, scaled);
   }
   const auto shift = hn::MaxOfLanes(tag, high);
+  auto stretch = hn::Set(tag, 1.0F);
+  if (sharpness != 0.0F) {
+    const auto spread = hn::Sub(shift, hn::MinOfLanes(tag, low));
+    stretch = hn::Div(hn::Set(tag, sharpness), hn::Max(spread, hn::Set(tag, kSmallestSpread)));
+  }
   auto total = hn::Zero(tag);
   for (std::size_t i = 0; i < whole; i += lanes) {
-    auto e = simd::exp(tag, hn::Sub(hn::LoadU(tag, x + i), shift));
+    auto e = simd::exp(tag, hn::Mul(stretch, hn::Sub(hn::LoadU(tag, x + i), shift)));
     if (i == full) e = hn::IfThenElseZero(hn::FirstN(tag, count - full), e);
     hn::StoreU(e, tag, x + i);
     total = hn::Add(total, e);
