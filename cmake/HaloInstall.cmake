@@ -21,6 +21,8 @@ foreach(room IN LISTS rooms)
 endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/integration/halo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/halo
         COMPONENT dev)
+install(FILES ${PROJECT_SOURCE_DIR}/integration/capi/halo.h
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/halo/integration/capi COMPONENT dev)
 install(TARGETS halo_static EXPORT haloStaticTargets)
 install(EXPORT haloStaticTargets NAMESPACE halo:: DESTINATION ${package_dir} COMPONENT dev)
 

@@ -79,7 +79,7 @@ void LiveView::search_delta(const LiveSearchOptions& options, LiveScratch::Impl&
     allows = [&](Node row) { return state_->delta_lives(row); };
   }
   const auto& nearest = scratch.delta.nearest;
-  if (how == How::kWalk) {
+  if (how != How::kScan) {
     delta.search(state_->mark, query, k, std::max(k, options.ef), allows, scratch.delta);
   }
   // Asked for, or the walk ended in a part of the graph that has no way out: look at everything.
@@ -110,7 +110,7 @@ std::size_t LiveView::answer(std::span<const float> query, const LiveSearchOptio
   detail::store_vector(metric(), query.data(), query.size(), "the query", memory.query.row(0));
   auto& results = memory.results;
   results.clear();
-  search_sealed(query, options, memory, how);
+  if (how != How::kWalkUnsealed) search_sealed(query, options, memory, how);
   search_delta(options, memory, how);
 
   const std::size_t found = std::min(options.k, results.size());
@@ -133,6 +133,26 @@ std::size_t LiveView::search(std::span<const float> query, const LiveSearchOptio
 std::size_t LiveView::exact_search(std::span<const float> query, const LiveSearchOptions& options,
                                    LiveScratch& scratch, std::span<LiveNeighbour> out) const {
   return answer(query, options, scratch, out, How::kScan);
+}
+
+std::shared_ptr<const GraphSnapshot> LiveView::sealed() const { return state_->sealed; }
+
+Filter LiveView::sealed_filter() const { return state_->sealed_filter; }
+
+std::size_t LiveView::unsealed_size() const { return state_->delta_count(); }
+
+std::size_t LiveView::search_unsealed(std::span<const float> query,
+                                      const LiveSearchOptions& options, LiveScratch& scratch,
+                                      std::span<LiveNeighbour> out) const {
+  return answer(query, options, scratch, out, How::kWalkUnsealed);
+}
+
+void LiveView::for_each_unsealed(
+    const std::function<void(Id id, std::span<const float> vector)>& visit) const {
+  for (Node row = 0; row < state_->mark.rows; ++row) {
+    if (!state_->delta_lives(row)) continue;
+    visit(state_->delta->id(row), std::span(state_->delta->vector(row), dim()));
+  }
 }
 
 LiveResults LiveView::search_batch(const MatrixView& queries, const LiveSearchOptions& options,

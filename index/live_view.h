@@ -93,11 +93,23 @@ class LiveView {
   std::size_t exact_search(std::span<const float> query, const LiveSearchOptions& options,
                            LiveScratch& scratch, std::span<LiveNeighbour> out) const;
 
+  /// The two parts of this moment, for callers that search the sealed one in a way of their own:
+  /// the snapshot, null where nothing is sealed; the nodes of it that live (empty: all); how many
+  /// vectors live outside it; and the nearest of those, as search().
+  std::shared_ptr<const GraphSnapshot> sealed() const;
+  Filter sealed_filter() const;
+  std::size_t unsealed_size() const;
+  std::size_t search_unsealed(std::span<const float> query, const LiveSearchOptions& options,
+                              LiveScratch& scratch, std::span<LiveNeighbour> out) const;
+  /// Every vector outside the snapshot, as stored, in the order it was written.
+  void for_each_unsealed(
+      const std::function<void(Id id, std::span<const float> vector)>& visit) const;
+
   /// For LiveIndex.
   explicit LiveView(std::shared_ptr<const detail::LiveState> state);
 
  private:
-  enum class How { kWalk, kScan };
+  enum class How { kWalk, kScan, kWalkUnsealed };
   std::size_t answer(std::span<const float> query, const LiveSearchOptions& options,
                      LiveScratch& scratch, std::span<LiveNeighbour> out, How how) const;
   void search_sealed(std::span<const float> query, const LiveSearchOptions& options,

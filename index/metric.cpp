@@ -3,6 +3,7 @@
 #include <string>
 
 #include "halo/core/error.h"
+#include "halo/index/detail/metric_distance.h"
 
 namespace halo {
 
@@ -24,6 +25,13 @@ Metric parse_metric(std::string_view name) {
   }
   throw Error(ErrorCode::kInvalidArgument,
               "metric \"" + std::string(name) + "\" is none of l2, ip, cosine");
+}
+
+void check_vectors(Metric metric, const MatrixView& vectors) {
+  Matrix stored(1, vectors.cols);
+  for (std::size_t i = 0; i < vectors.rows; ++i) {
+    detail::store_row(metric, vectors.row(i), vectors.cols, "vector", i, stored.row(0));
+  }
 }
 
 }  // namespace halo

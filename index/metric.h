@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "halo/core/matrix_view.h"
+
 namespace halo {
 
 /// Persisted in index files: numbers are never reused.
@@ -17,5 +19,9 @@ enum class Metric : std::uint32_t {
 std::string_view metric_name(Metric metric) noexcept;
 /// The inverse; throws kInvalidArgument for any other text.
 Metric parse_metric(std::string_view name);
+
+/// Throws kNonFinite or kZeroVector (kCosine), naming the row, where an index of this metric would
+/// refuse one of the vectors [n, dim]. O(n dim).
+void check_vectors(Metric metric, const MatrixView& vectors);
 
 }  // namespace halo

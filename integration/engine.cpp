@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <mutex>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "halo/core/error.h"
+#include "halo/core/kernels/distance.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
@@ -67,41 +71,111 @@ struct Candidates {
   }
 };
 
-Candidates find_candidates(const GraphSnapshot& snapshot, const MatrixView& queries,
-                           const SearchOptions& options, std::vector<Worker>& workers,
-                           std::vector<double>& seconds, const Executor& executor, const Job& job) {
-  Candidates candidates;
-  candidates.limit = options.k;
-  candidates.neighbours.resize(queries.rows * options.k);
-  candidates.found.resize(queries.rows);
-  executor.parallel_for_workers(
-      queries.rows, kQueriesAtOnce, [&](std::size_t worker, std::size_t begin, std::size_t end) {
-        job.check();
-        for (std::size_t q = begin; q < end; ++q) {
-          const auto start = Clock::now();
-          candidates.found[q] =
-              search(snapshot, queries.row_span(q), options, workers[worker].search,
-                     std::span(candidates.neighbours).subspan(q * options.k, options.k));
-          seconds[q] = seconds_since(start);
-        }
-        job.advance(end - begin);
-      });
-  return candidates;
-}
+}  // namespace
 
+// Scratch memory grows to about 20 bytes a vector and thread: making it for every request would
+// cost as much as a search.
+class Engine::Workers {
+ public:
+  // The workers of one search, each made when it is first needed.
+  class Lease {
+   public:
+    Lease(Workers& pool, std::size_t threads) : pool_(pool), mine_(threads) {}
+    ~Lease() {
+      for (auto& worker : mine_) {
+        if (worker) pool_.give(std::move(worker));
+      }
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Worker& of(std::size_t thread) {
+      if (!mine_[thread]) mine_[thread] = pool_.take();
+      return *mine_[thread];
+    }
+
+   private:
+    Workers& pool_;
+    std::vector<std::unique_ptr<Worker>> mine_;
+  };
+
+ private:
+  static constexpr std::size_t kKept = 64;
+
+  std::unique_ptr<Worker> take() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!free_.empty()) {
+        auto worker = std::move(free_.back());
+        free_.pop_back();
+        return worker;
+      }
+    }
+    return std::make_unique<Worker>();
+  }
+  void give(std::unique_ptr<Worker> worker) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.size() < free_.capacity()) free_.push_back(std::move(worker));
+  }
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Worker>> free_ = [] {
+    std::vector<std::unique_ptr<Worker>> room;
+    room.reserve(kKept);
+    return room;
+  }();
+};
+
+namespace {
+
+// Queries without candidates (not searched in time, or nothing passes the filter) say nothing.
 double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) {
   const auto& parts = model.parts();
-  if (candidates.found.size() < gnn::kCoherenceQueries) {
+  double sum = 0;
+  std::size_t measured = 0;
+  if (candidates.found.size() >= gnn::kCoherenceQueries) {
+    Worker worker;
+    for (std::size_t q = 0; q < candidates.found.size(); ++q) {
+      const auto nearest = candidates.of(q);
+      if (nearest.empty()) continue;
+      worker.split(nearest.first(std::min(parts.options.window, nearest.size())));
+      sum += gnn::window_coherence(worker.nodes, parts.edges, gnn::kCoherenceEdges);
+      ++measured;
+    }
+  }
+  if (measured < gnn::kCoherenceQueries) {
     return parts.calibrated_gate.value_or(gnn::kUnmeasuredGate);
   }
-  double sum = 0;
-  Worker worker;
-  for (std::size_t q = 0; q < candidates.found.size(); ++q) {
-    const auto nearest = candidates.of(q);
-    worker.split(nearest.first(std::min(parts.options.window, nearest.size())));
-    sum += gnn::window_coherence(worker.nodes, parts.edges, gnn::kCoherenceEdges);
+  return gnn::harm_gate(sum / static_cast<double>(measured), parts.base_coherence);
+}
+
+float distance_to(const GraphSnapshot& snapshot, std::span<const float> query, Node node) {
+  const auto vector = snapshot.vector(node);
+  if (snapshot.metric() == Metric::kL2) {
+    return kernels::l2_squared(query.data(), vector.data(), vector.size());
   }
-  return gnn::harm_gate(sum / static_cast<double>(candidates.found.size()), parts.base_coherence);
+  const float dot = kernels::dot(query.data(), vector.data(), vector.size());
+  if (snapshot.metric() == Metric::kInnerProduct) return 1.0F - dot;
+  return 1.0F - dot / std::sqrt(kernels::dot(query.data(), query.data(), query.size()));
+}
+
+// Fills the plain_* of query q, and the distance and the plain rank of each of its results.
+void explain(const GraphSnapshot& snapshot, std::span<const float> query, std::size_t q,
+             const Worker& worker, bool refined, BatchResults& results) {
+  const std::size_t first = q * results.k;
+  for (std::size_t i = 0; i < std::min(results.k, worker.nodes.size()); ++i) {
+    results.plain_ids[first + i] = snapshot.id(worker.nodes[i]);
+    results.plain_distances[first + i] = worker.distances[i];
+  }
+  for (std::size_t i = 0; i < results.found[q]; ++i) {
+    const Node node = worker.scored[worker.order[i]].node;
+    const auto at = std::find(worker.nodes.begin(), worker.nodes.end(), node);
+    const bool candidate = at != worker.nodes.end();
+    const auto place = static_cast<std::size_t>(at - worker.nodes.begin());
+    results.plain_ranks[first + i] = candidate ? static_cast<std::uint32_t>(place + 1) : 0;
+    results.distances[first + i] = !refined    ? worker.distances[i]
+                                   : candidate ? worker.distances[place]
+                                               : distance_to(snapshot, query, node);
+  }
 }
 
 // worker.order: the best `k` of worker.scored, equal scores in the plain order.
@@ -120,7 +194,10 @@ void order_by_score(Worker& worker, std::size_t k) {
 Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
                std::shared_ptr<const gnn::RefinementModel> model,
                std::shared_ptr<const gnn::TrainedModel> trained)
-    : snapshot_(std::move(snapshot)), model_(std::move(model)), trained_(std::move(trained)) {
+    : workers_(std::make_shared<Workers>()),
+      snapshot_(std::move(snapshot)),
+      model_(std::move(model)),
+      trained_(std::move(trained)) {
   if (!snapshot_) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
   const auto check = [&](const auto& of, const char* what) {
     if (!of) return;
@@ -179,6 +256,19 @@ Engine Engine::load(const std::filesystem::path& path) {
 
 BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,
                             const Executor& executor, const Job& job) const {
+  if (options.observer == nullptr) return answer(queries, options, executor, job);
+  try {
+    BatchResults results = answer(queries, options, executor, job);
+    options.observer->searched(options, results);
+    return results;
+  } catch (const Error& error) {
+    options.observer->failed(options, error.code());
+    throw;
+  }
+}
+
+BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& options,
+                            const Executor& executor, const Job& job) const {
   const auto start = Clock::now();
   const bool refining = options.refine != RefineMode::kOff;
   const bool trained = options.refine == RefineMode::kTrained;
@@ -201,17 +291,44 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
   }
   validate_queries(*snapshot_, queries);
 
+  const std::size_t places = queries.rows * options.k;
   BatchResults results;
   results.k = options.k;
-  results.ids.assign(queries.rows * options.k, Id{-1});
-  results.scores.assign(queries.rows * options.k, 0.0F);
+  results.ids.assign(places, Id{-1});
+  results.scores.assign(places, 0.0F);
   results.found.resize(queries.rows);
+  results.answers.assign(queries.rows, Answer::kWhole);
   results.latency_seconds.resize(queries.rows);
-  std::vector<Worker> workers(executor.threads());
+  if (options.explain) {
+    results.plain_ids.assign(places, Id{-1});
+    results.plain_distances.assign(places, 0.0F);
+    results.distances.assign(places, 0.0F);
+    results.plain_ranks.assign(places, 0U);
+  }
+  Workers::Lease workers(*workers_, executor.threads());
   std::vector<double> refine_seconds(refining ? queries.rows : 0);
 
-  const Candidates candidates = find_candidates(*snapshot_, queries, search_options, workers,
-                                                results.latency_seconds, executor, job);
+  Candidates candidates;
+  candidates.limit = search_options.k;
+  candidates.neighbours.resize(queries.rows * search_options.k);
+  candidates.found.resize(queries.rows);
+  executor.parallel_for_workers(
+      queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
+        Worker& worker = workers.of(w);
+        for (std::size_t q = begin; q < end; ++q) {
+          job.check();
+          if (options.deadline.passed()) {
+            results.answers[q] = Answer::kNone;
+            continue;
+          }
+          const auto search_start = Clock::now();
+          candidates.found[q] = halo::search(
+              *snapshot_, queries.row_span(q), search_options, worker.search,
+              std::span(candidates.neighbours).subspan(q * candidates.limit, candidates.limit));
+          results.latency_seconds[q] = seconds_since(search_start);
+        }
+        job.advance(end - begin);
+      });
   results.search_seconds =
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
   const double gate = trained ? 1.0 : refining ? gate_of(*model_, candidates) : 0.0;
@@ -223,24 +340,31 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
 
   executor.parallel_for_workers(
       queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
-        Worker& worker = workers[w];
+        Worker& worker = workers.of(w);
         for (std::size_t q = begin; q < end; ++q) {
+          if (results.answers[q] == Answer::kNone) continue;
+          job.check();
           worker.split(candidates.of(q));
           worker.scored.clear();
           const auto refine_start = Clock::now();
-          if (trained) {
+          const bool refine = refining && !options.deadline.passed();
+          if (!refine) {
+            worker.take_distances(options.k);
+            if (refining) {
+              results.answers[q] = Answer::kPlain;
+              for (gnn::ScoredNode& plain : worker.scored) plain.score = -plain.score;
+            }
+          } else if (trained) {
             trained_->refine(queries.row_span(q), worker.nodes, worker.distances, search_options.k,
                              allowed, worker.trained);
             for (std::size_t i = 0; i < worker.trained.nodes.size(); ++i) {
               worker.scored.push_back({worker.trained.nodes[i], worker.trained.scores[i]});
             }
-          } else if (refining) {
+          } else {
             gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, gate,
                               allowed, worker.refine, worker.scored);
-          } else {
-            worker.take_distances(options.k);
           }
-          if (refining) {
+          if (refine) {
             order_by_score(worker, std::min(options.k, worker.scored.size()));
             refine_seconds[q] = seconds_since(refine_start);
           }
@@ -251,12 +375,17 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
             results.ids[q * options.k + i] = snapshot_->id(best.node);
             results.scores[q * options.k + i] = best.score;
           }
+          if (options.explain) {
+            explain(*snapshot_, queries.row_span(q), q, worker, refine, results);
+          }
         }
       });
   for (std::size_t q = 0; q < refine_seconds.size(); ++q) {
     results.refine_seconds += refine_seconds[q];
     results.latency_seconds[q] += refine_seconds[q];
   }
+  results.partial = std::any_of(results.answers.begin(), results.answers.end(),
+                                [](Answer answer) { return answer != Answer::kWhole; });
   results.wall_seconds = seconds_since(start);
   return results;
 }

@@ -9,12 +9,15 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "halo/core/deadline.h"
+#include "halo/core/error.h"
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
@@ -37,6 +40,8 @@ enum class RefineMode {
   kTrained,  ///< candidates found and ordered by the model that train() learned
 };
 
+class SearchObserver;
+
 struct QueryOptions {
   /// Results wanted, 1 to the number of vectors; with refinement, at most `candidates`.
   std::size_t k = 10;
@@ -48,6 +53,22 @@ struct QueryOptions {
   /// should be at least 4 x the relevant vectors a query is expected to have.
   std::size_t candidates = 400;
   Filter filter = {};
+  /// Looked at before each query's search and before its refinement: what has not begun by then is
+  /// left out and marked in BatchResults::answers. Nothing is thrown.
+  Deadline deadline = {};
+  /// Fill BatchResults::plain_*, distances and plain_ranks. Costs little: what refinement found
+  /// beyond the candidates gets its distance computed.
+  bool explain = false;
+  /// Told of this search when it ends; null: nobody is.
+  SearchObserver* observer = nullptr;
+};
+
+/// What became of a query.
+enum class Answer : std::uint8_t {
+  kWhole,  ///< all that was asked for
+  kPlain,  ///< searched, but the deadline passed before it could be refined: the plain order,
+           ///< scored by -distance
+  kNone,   ///< the deadline passed before it could be searched: no results
 };
 
 /// Results of a batch: row i of `ids` and `scores` belongs to query i, best first.
@@ -57,11 +78,29 @@ struct BatchResults {
   std::vector<float> scores;  ///< queries x k; distances (smaller is nearer) for kOff, fused scores
                               ///< (larger is better) when refining; 0 where fewer were found
   std::vector<std::size_t> found;       ///< one a query
+  std::vector<Answer> answers;          ///< one a query
+  bool partial = false;                 ///< some answer is not whole
   std::vector<double> latency_seconds;  ///< one a query: its own work on its own thread
+
+  /// With QueryOptions::explain: what plain search would have answered, queries x k.
+  std::vector<Id> plain_ids;
+  std::vector<float> plain_distances;
+  /// With explain: of each result, queries x k, its distance, and its place in the plain order of
+  /// the candidates, 1 the nearest; 0 where the graph led to it and it was no candidate.
+  std::vector<float> distances;
+  std::vector<std::uint32_t> plain_ranks;
   double gate = 0;  ///< share of refinement the harm gate let through (see gnn/harm_gate.h)
   double search_seconds = 0;  ///< graph search, summed over the queries
   double refine_seconds = 0;  ///< refinement, summed over the queries
   double wall_seconds = 0;    ///< the whole batch
+};
+
+/// Told of every search that was given it: for metrics. Called on the searching thread, at the end.
+class SearchObserver {
+ public:
+  virtual ~SearchObserver() = default;
+  virtual void searched(const QueryOptions& options, const BatchResults& results) noexcept = 0;
+  virtual void failed(const QueryOptions& options, ErrorCode code) noexcept = 0;
 };
 
 class Engine {
@@ -92,7 +131,8 @@ class Engine {
   static Engine load(const std::filesystem::path& path);
 
   /// Answers queries [q, dim]. Throws kDimensionMismatch, kNonFinite, kZeroVector,
-  /// kInvalidArgument, and kNotPrepared when refinement is asked of an index without a model.
+  /// kInvalidArgument, kCancelled (job.stop, looked at before each query), and kNotPrepared when
+  /// refinement is asked of an index without a model.
   BatchResults search(const MatrixView& queries, const QueryOptions& options,
                       const Executor& executor, const Job& job = {}) const;
 
@@ -103,6 +143,11 @@ class Engine {
   const std::shared_ptr<const gnn::TrainedModel>& trained() const { return trained_; }
 
  private:
+  class Workers;  // the scratch memory of finished searches, for the next ones
+  BatchResults answer(const MatrixView& queries, const QueryOptions& options,
+                      const Executor& executor, const Job& job) const;
+
+  std::shared_ptr<Workers> workers_;
   std::shared_ptr<const GraphSnapshot> snapshot_;
   std::shared_ptr<const gnn::RefinementModel> model_;
   std::shared_ptr<const gnn::TrainedModel> trained_;

@@ -1,6 +1,7 @@
 // Everything a service needs, in one header: "halo/halo.h".
 #pragma once
 
+#include "halo/core/deadline.h"
 #include "halo/core/error.h"
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
@@ -15,5 +16,8 @@
 #include "halo/index/snapshot_search.h"
 #include "halo/index/vector_index.h"
 #include "halo/integration/engine.h"
+#include "halo/integration/engine_handle.h"
 #include "halo/integration/io/vectors.h"
+#include "halo/integration/live_engine.h"
+#include "halo/integration/node_attention.h"
 #include "halo/integration/train.h"

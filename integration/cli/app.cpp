@@ -7,6 +7,7 @@
 #include <string>
 
 #include "halo/core/error.h"
+#include "halo/core/version.h"
 #include "halo/integration/cli/register_commands.h"
 
 namespace halo::cli {
@@ -59,7 +60,7 @@ int run_command(const Command& command, Session& session, const Streams& streams
 int run(int argc, const char* const* argv, const Streams& streams, const std::stop_token& stop) {
   CLI::App app("halo: nearest-neighbour search over HNSW graphs, refined by graph attention",
                "halo");
-  app.set_version_flag("--version", HALO_VERSION);
+  app.set_version_flag("--version", HALO_VERSION_STRING);
   app.require_subcommand(1);
   CommonOptions common;
   Command command;

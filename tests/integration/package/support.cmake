@@ -24,6 +24,7 @@ function(build_and_run kind prefix)
       -D CMAKE_PREFIX_PATH=${prefix} ${ARGN})
   run(${CMAKE_COMMAND} --build ${build})
   run(${build}/outside)
+  run(${build}/in_c)
 endfunction()
 
 file(REMOVE_RECURSE ${WORK_DIR})
