@@ -17,6 +17,8 @@ namespace halo::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr float kLog2E = 1.44269504F;
+
 // The largest scale * x.
 float ScaledMax(const float* x, std::size_t d, float scale) {
   const hn::ScalableTag<float> tag;
@@ -36,9 +38,11 @@ float ExponentialsDot(float* x, std::size_t d, float scale, float shift, float e
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
   auto sum = hn::Zero(tag);
+  scale *= kLog2E;
+  shift *= kLog2E;
   const auto step = [&](auto to, std::size_t i) HWY_ATTR {
     const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
-    const auto e = hn::Add(simd::exp(to, power), hn::Set(to, epsilon));
+    const auto e = hn::Add(simd::exp2(to, power), hn::Set(to, epsilon));
     hn::StoreU(e, to, x + i);
     return hn::Mul(e, hn::LoadU(to, weights + i));
   };
@@ -49,13 +53,18 @@ float ExponentialsDot(float* x, std::size_t d, float scale, float shift, float e
   return total;
 }
 
-// In place: x <- e^(scale x - shift).
-void ScaledExponentials(float* x, std::size_t d, float scale, float shift) {
+// In place: x <- e^(scale x - shift), added to `sums` where that is not null.
+void ScaledExponentials(float* HWY_RESTRICT x, std::size_t d, float scale, float shift,
+                        float* HWY_RESTRICT sums) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
+  scale *= kLog2E;
+  shift *= kLog2E;
   const auto step = [&](auto to, std::size_t i) HWY_ATTR {
     const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
-    hn::StoreU(simd::exp(to, power), to, x + i);
+    const auto e = simd::exp2(to, power);
+    hn::StoreU(e, to, x + i);
+    if (sums != nullptr) hn::StoreU(hn::Add(hn::LoadU(to, sums + i), e), to, sums + i);
   };
   std::size_t i = 0;
   for (; i + lanes <= d; i += lanes) step(tag, i);
@@ -132,6 +141,29 @@ void directions(const MatrixView& x, const FavorMap& map, const MatrixSpan& out)
   }
 }
 
+// Of at most kFeatureBlock keys: phi <- x omega^T, norms[j] <- |scale x_j|^2 / 2. Returns the
+// larger of `shift` and the largest exponent.
+float key_exponents(const MatrixView& x, const FavorMap& map, float scale, float shift,
+                    const MatrixSpan& phi, float* norms) {
+  assert(x.rows <= kFeatureBlock);
+  directions(x, map, phi);
+  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
+  for (std::size_t j = 0; j < x.rows; ++j) {
+    norms[j] = half_square(x.row(j), x.cols, scale);
+    shift = std::max(shift, largest(phi.row(j), phi.cols, scale) - norms[j]);
+  }
+  return shift;
+}
+
+// phi becomes the features, added up in `sums` where that is not null.
+void key_exponentials(const float* norms, float scale, float shift, const MatrixSpan& phi,
+                      float* sums) {
+  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
+  for (std::size_t j = 0; j < phi.rows; ++j) {
+    exponentials(phi.row(j), phi.cols, scale, norms[j] + shift, sums);
+  }
+}
+
 // Keys [begin, end).
 template <class Keys>
 void sum_part(const Keys& k, const Keys& v, const FavorMap& map, float scale_k, std::size_t begin,
@@ -142,9 +174,10 @@ void sum_part(const Keys& k, const Keys& v, const FavorMap& map, float scale_k, 
     const std::size_t count = std::min(kFeatureBlock, end - b);
     const MatrixSpan rows = phi.span().sub_rows(0, count);
     const MatrixView values = rows_of(v, b, count, value_room);
-    sums.raise(key_features(rows_of(k, b, count, key_room), map, scale_k, sums.max, rows));
+    float norms[kFeatureBlock];
+    sums.raise(key_exponents(rows_of(k, b, count, key_room), map, scale_k, sums.max, rows, norms));
+    key_exponentials(norms, scale_k, sums.max, rows, sums.ones.data());
     for (std::size_t i = 0; i < count; ++i) {
-      axpy(1.0F, rows.row(i), sums.ones.data(), features);
       axpy(1.0F, values.row(i), sums.plain.data(), v.cols);
     }
     if (map.half_omega_t != nullptr) {
@@ -217,7 +250,7 @@ void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scal
     gemm(x.sub_rows(begin, end - begin), omega_t, rows, calling_thread());
     for (std::size_t i = begin; i < end; ++i) {
       const float high = largest(phi.row(i), phi.cols, scale_x);
-      exponentials(phi.row(i), phi.cols, scale_x, high);
+      exponentials(phi.row(i), phi.cols, scale_x, high, nullptr);
       scale(share, phi.row(i), phi.cols);
       shift[i] = high - half_square(x.row(i), x.cols, scale_x);
     }
@@ -237,18 +270,9 @@ void query_features(const MatrixView& x, const FavorMap& map, float scale, float
 
 float key_features(const MatrixView& x, const FavorMap& map, float scale, float shift,
                    const MatrixSpan& phi) {
-  assert(x.rows <= kFeatureBlock);
-  directions(x, map, phi);
-  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
-  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
   float norms[kFeatureBlock];
-  for (std::size_t j = 0; j < x.rows; ++j) {
-    norms[j] = half_square(x.row(j), x.cols, scale);
-    shift = std::max(shift, largest(phi.row(j), phi.cols, scale) - norms[j]);
-  }
-  for (std::size_t j = 0; j < x.rows; ++j) {
-    exponentials(phi.row(j), phi.cols, scale, norms[j] + shift);
-  }
+  shift = key_exponents(x, map, scale, shift, phi, norms);
+  key_exponentials(norms, scale, shift, phi, nullptr);
   return shift;
 }
 

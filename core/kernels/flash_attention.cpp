@@ -27,17 +27,17 @@ static_assert(flash_detail::kFewColumns % kPanel == 0 && kPanel <= flash_detail:
 
 // Scores, which are those of e times log2(e), become 2^(score - max), down each column; max and sum
 // take them in, and `factor` receives what earlier sums must be multiplied by. True where some
-// factor is not 1.
-HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, float* max, float* sum,
-                                     float* factor) {
+// factor is not 1. `largest` holds those of the range's rows before row `looked_at`.
+HWY_INLINE bool OnlineSoftmaxColumns(float* tile, Range range, const float* largest,
+                                     std::size_t looked_at, float* max, float* sum, float* factor) {
   const flash::Tag tag;
   hn::Vec<flash::Tag> high[kScoreVecs], total[kScoreVecs], shift[kScoreVecs];
   HALO_UNROLL
   for (std::size_t v = 0; v < kScoreVecs; ++v) {
-    high[v] = hn::LoadU(tag, max + v * kLanes);
+    high[v] = hn::Max(hn::LoadU(tag, max + v * kLanes), hn::LoadU(tag, largest + v * kLanes));
     total[v] = hn::Zero(tag);
   }
-  for (std::size_t r = range.begin; r < range.end; ++r) {
+  for (std::size_t r = looked_at; r < range.end; ++r) {
     HALO_UNROLL
     for (std::size_t v = 0; v < kScoreVecs; ++v) {
       high[v] = hn::Max(high[v], hn::LoadU(tag, tile + r * kPanel + v * kLanes));
@@ -97,11 +97,13 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
         flash::CopyPanels(f.v, row0, row0 + count, values);
       },
       [&](std::size_t row0, std::size_t count, std::size_t c, Range range) HWY_ATTR {
-        flash::Scores(keys, columns + c * d, d, range, tile);
-        if (f.window != FlashOptions::kNoWindow) {
-          flash::MaskBand(row0, begin + c, f.window, range, tile);
-        }
-        if (OnlineSoftmaxColumns(tile, range, max + c, sum + c, factor + c)) {
+        const bool windowed = f.window != FlashOptions::kNoWindow;
+        HWY_ALIGN float largest[kPanel];
+        std::fill_n(largest, kPanel, kNone);
+        flash::Scores(keys, columns + c * d, d, range, tile, windowed ? nullptr : largest);
+        if (windowed) flash::MaskBand(row0, begin + c, f.window, range, tile);
+        const std::size_t looked_at = windowed ? range.begin : flash::AfterWholeTiles(range);
+        if (OnlineSoftmaxColumns(tile, range, largest, looked_at, max + c, sum + c, factor + c)) {
           for (std::size_t i = c; i < c + kPanel; ++i) {
             flash::ScaleRow(mixed + i * width, dv, factor[i]);
           }

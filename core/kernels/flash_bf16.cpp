@@ -105,11 +105,12 @@ void LoadRows(const Forward<T>& f, std::size_t begin, std::size_t count, const R
   }
 }
 
-// tile[range][kPanel] = keys . a panel of queries; also writes up to a whole tile of rows.
+// flash::Scores of pairs.
 HWY_INLINE void PairScores(const Pair* keys, const Pair* panel, std::size_t pairs, Range range,
-                           float* tile) {
+                           float* tile, float* high) {
   for (std::size_t r = range.begin; r < range.end; r += kScoreRows) {
     float* to = tile + r * kPanel;
+    const bool takes_max = high != nullptr && r + kScoreRows <= range.end;
     bf16_simd::TileProduct<kScoreRows, kScoreVecs, true>(
         pairs, keys + r * pairs, pairs, panel, kPanel, [&](const auto& acc) HALO_BF16_ATTR {
           HALO_UNROLL
@@ -119,26 +120,37 @@ HWY_INLINE void PairScores(const Pair* keys, const Pair* panel, std::size_t pair
               _mm512_storeu_ps(to + i * kPanel + v * kLanes, acc[i][v]);
             }
           }
+          if (!takes_max) return;
+          HALO_UNROLL
+          for (std::size_t v = 0; v < kScoreVecs; ++v) {
+            __m512 largest = _mm512_loadu_ps(high + v * kLanes);
+            HALO_UNROLL
+            for (std::size_t i = 0; i < kScoreRows; ++i) {
+              largest = _mm512_max_ps(largest, acc[i][v]);
+            }
+            _mm512_storeu_ps(high + v * kLanes, largest);
+          }
         });
   }
 }
 
-// 2^x for x <= 0 within 3e-6 of itself, far finer than bfloat16; 0 below 2^-126 or so, and for
+// 2^x for x <= 0 within 8e-5 of itself, 50 times finer than bfloat16; 0 below 2^-126 or so, and for
 // -inf; NaN stays NaN.
 HWY_INLINE __m512 Exp2(__m512 x) {
   x = _mm512_max_ps(_mm512_set1_ps(-200.0F), x);
   const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 r = _mm512_sub_ps(x, n);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.00957010128F), r, _mm512_set1_ps(0.0559178591F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240247443F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693121791F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999999285F));
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0551716685F), r, _mm512_set1_ps(0.242611125F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693260968F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999928057F));
   return _mm512_scalef_ps(p, n);
 }
 
 // weights = e^(scale (score - max)) in pairs of rows; max (of scores) and sum take them in, and
 // `factor` receives what earlier sums must be multiplied by. True where some factor is not 1.
-HWY_INLINE bool PairWeights(const float* tile, Range range, float scale, Pair* weights, float* max,
+// `largest` holds those of the range's rows before row `looked_at`.
+HWY_INLINE bool PairWeights(const float* tile, Range range, const float* largest,
+                            std::size_t looked_at, float scale, Pair* weights, float* max,
                             float* sum, float* factor) {
   const __m512 by = _mm512_set1_ps(std::fmax(scale * kLog2E, kSmallest)),
                none = _mm512_set1_ps(kNone);
@@ -147,14 +159,9 @@ HWY_INLINE bool PairWeights(const float* tile, Range range, float scale, Pair* w
   for (std::size_t v = 0; v < kScoreVecs; ++v) {
     const float* from = tile + v * kLanes;
     const __m512 before = _mm512_loadu_ps(max + v * kLanes);
-    __m512 high = before, other = before;
-    std::size_t r = range.begin;
-    for (; r + 1 < range.end; r += 2) {
-      high = _mm512_max_ps(high, _mm512_loadu_ps(from + r * kPanel));
-      other = _mm512_max_ps(other, _mm512_loadu_ps(from + (r + 1) * kPanel));
-    }
-    if (r < range.end) high = _mm512_max_ps(high, _mm512_loadu_ps(from + r * kPanel));
-    high = _mm512_max_ps(high, other);
+    __m512 high = _mm512_max_ps(before, _mm512_loadu_ps(largest + v * kLanes));
+    std::size_t r = looked_at;
+    for (; r < range.end; ++r) high = _mm512_max_ps(high, _mm512_loadu_ps(from + r * kPanel));
     // A column that has seen nothing yet: -inf less 0 stays -inf, less -inf would be NaN.
     const __mmask16 seen = _mm512_cmp_ps_mask(high, none, _CMP_NEQ_UQ);
     const __m512 shift = _mm512_maskz_mov_ps(seen, high);
@@ -240,12 +247,15 @@ HWY_INLINE void PairForward(const Forward<T>& f, std::size_t begin, std::size_t 
       begin, end, f.k.count, f.window, kForwardRows,
       [&](std::size_t row0, std::size_t count) HALO_BF16_ATTR { LoadRows(f, row0, count, room); },
       [&](std::size_t row0, std::size_t count, std::size_t c, Range range) HALO_BF16_ATTR {
-        PairScores(room.keys, room.columns + c * pairs, pairs, range, room.tile);
-        if (f.window != flash_detail::kNoWindow) {
-          flash::MaskBand(row0, begin + c, f.window, range, room.tile);
-        }
-        if (PairWeights(room.tile, range, scale, room.weights, room.max + c, room.sum + c,
-                        room.factor + c)) {
+        const bool windowed = f.window != flash_detail::kNoWindow;
+        HWY_ALIGN float largest[kPanel];
+        for (float& x : largest) x = kNone;
+        PairScores(room.keys, room.columns + c * pairs, pairs, range, room.tile,
+                   windowed ? nullptr : largest);
+        if (windowed) flash::MaskBand(row0, begin + c, f.window, range, room.tile);
+        const std::size_t looked_at = windowed ? range.begin : flash::AfterWholeTiles(range);
+        if (PairWeights(room.tile, range, largest, looked_at, scale, room.weights, room.max + c,
+                        room.sum + c, room.factor + c)) {
           for (std::size_t i = c; i < c + kPanel; ++i) {
             flash::ScaleRow(room.mixed + i * width, dv, room.factor[i]);
           }

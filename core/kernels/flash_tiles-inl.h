@@ -112,11 +112,13 @@ void CopyPanels(const Rows<T>& from, std::size_t begin, std::size_t end, float* 
 }
 
 // tile[begin ... end)[kPanel] = rows . a panel of columns; also writes up to a whole tile of rows.
+// high[kPanel], where not null, takes in the largest of each column over whole tiles of the range.
 HWY_INLINE void Scores(const float* rows, const float* panel, std::size_t depth, Range range,
-                       float* tile) {
+                       float* tile, float* high = nullptr) {
   const Tag tag;
   for (std::size_t r = range.begin; r < range.end; r += kScoreRows) {
     float* to = tile + r * kPanel;
+    const bool takes_max = high != nullptr && r + kScoreRows <= range.end;
     simd::tile_product<kScoreRows, kScoreVecs, true>(
         tag, depth, rows + r * depth, depth, panel, kPanel, [&](const auto& acc) HWY_ATTR {
           HALO_UNROLL
@@ -126,8 +128,21 @@ HWY_INLINE void Scores(const float* rows, const float* panel, std::size_t depth,
               hn::StoreU(acc[i][v], tag, to + i * kPanel + v * kLanes);
             }
           }
+          if (!takes_max) return;
+          HALO_UNROLL
+          for (std::size_t v = 0; v < kScoreVecs; ++v) {
+            auto largest = hn::LoadU(tag, high + v * kLanes);
+            HALO_UNROLL
+            for (std::size_t i = 0; i < kScoreRows; ++i) largest = hn::Max(largest, acc[i][v]);
+            hn::StoreU(largest, tag, high + v * kLanes);
+          }
         });
   }
+}
+
+// Where the largest scores of a range still have to be looked for after Scores() took in `high`.
+inline std::size_t AfterWholeTiles(Range range) {
+  return range.begin + (range.end - range.begin) / kScoreRows * kScoreRows;
 }
 
 // Scores of pairs further apart than the window become -inf. Row 0 of the tile is row `row0`, its
