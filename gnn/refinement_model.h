@@ -39,6 +39,9 @@ struct RefineOptions {
   /// Directions that the graph-whitened head starts from, and those that it keeps.
   std::size_t spectral_rank = 256;
   std::size_t whitened_rank = 128;
+  /// Bytes that preparing may take beside the index, 0 for no limit; more is refused with
+  /// kMemoryLimit before it begins (integration/refine.h). Not stored with a model.
+  std::size_t memory_limit = 0;
 
   void validate() const;  ///< throws kInvalidArgument
 };

@@ -4,12 +4,14 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
+#include "halo/core/out_of_memory.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
@@ -209,7 +211,7 @@ Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
 }
 
 Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
-                     const BuildOptions& options, const Executor& executor, const Job& job) {
+                     const BuildOptions& options, const Executor& executor, const Job& job) try {
   if (vectors.rows == 0) throw Error(ErrorCode::kEmpty, "no vectors to build an index from");
   VectorIndex index(vectors.cols, options);
   if (ids.empty()) {
@@ -218,27 +220,33 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
     index.add(vectors, ids, executor, job);
   }
   return Engine(index.seal(executor, job));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to build an index"; });
 }
 
 Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
-                       const MatrixView& sample_queries) const {
+                       const MatrixView& sample_queries) const try {
   return Engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries),
                 trained_);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to prepare refinement"; });
 }
 
 Engine Engine::with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const {
   return Engine(snapshot_, model_, std::move(trained));
 }
 
-void Engine::save(const std::filesystem::path& path, const Job& job) const {
+void Engine::save(const std::filesystem::path& path, const Job& job) const try {
   io::BundleWriter writer;
   io::write_snapshot(writer, *snapshot_);
   if (model_) io::write_model(writer, *model_);
   if (trained_) io::write_trained(writer, *trained_);
   writer.write(path, job);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to save an index"; });
 }
 
-Engine Engine::load(const std::filesystem::path& path) {
+Engine Engine::load(const std::filesystem::path& path) try {
   // Each section is checked when it is read, so each byte is read once.
   const io::BundleReader reader(path, io::BundleReader::Check::kStructure);
   const auto restore = [&] {
@@ -252,6 +260,8 @@ Engine Engine::load(const std::filesystem::path& path) {
     }
   };
   return io::reporting_memory(path, restore);
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to load an index"; });
 }
 
 BatchResults Engine::search(const MatrixView& queries, const QueryOptions& options,
@@ -268,7 +278,7 @@ BatchResults Engine::search(const MatrixView& queries, const QueryOptions& optio
 }
 
 BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& options,
-                            const Executor& executor, const Job& job) const {
+                            const Executor& executor, const Job& job) const try {
   const auto start = Clock::now();
   const bool refining = options.refine != RefineMode::kOff;
   const bool trained = options.refine == RefineMode::kTrained;
@@ -388,6 +398,8 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
                                 [](Answer answer) { return answer != Answer::kWhole; });
   results.wall_seconds = seconds_since(start);
   return results;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory to search"; });
 }
 
 }  // namespace halo

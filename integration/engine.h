@@ -115,7 +115,8 @@ class Engine {
 
   /// The same index with a freshly prepared label-free refinement model. Batches of at least 50
   /// queries measure the harm gate on themselves; smaller ones use the gate measured on
-  /// `sample_queries` (at least 50), and without those stay close to the plain order.
+  /// `sample_queries` (at least 50), and without those stay close to the plain order. Throws
+  /// kMemoryLimit (RefineOptions::memory_limit), kOutOfMemory and kCancelled.
   Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {},
                  const MatrixView& sample_queries = {}) const;
 

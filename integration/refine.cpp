@@ -9,6 +9,7 @@
 #include "halo/core/kernels/distance.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/prepare_heads.h"
+#include "halo/index/memory_estimate.h"
 #include "halo/index/neighbour_windows.h"
 #include "halo/index/snapshot_search.h"
 #include "halo/integration/index_identity.h"
@@ -103,6 +104,32 @@ std::span<const Node> global_nodes(const GraphSnapshot& snapshot, std::size_t gn
   return snapshot.layer_nodes(std::max(lowest, top - std::min(gnn_layer, top)));
 }
 
+std::size_t estimate_refinement(const GraphSnapshot& snapshot, const gnn::RefineOptions& options) {
+  options.validate();
+  const std::size_t n = snapshot.size(), dim = snapshot.dim();
+  const auto padded = [](std::size_t floats) { return (floats + 15) / 16 * 16; };
+  constexpr std::size_t kFloat = sizeof(float), kNode = sizeof(Node);
+  const std::size_t window =
+      options.window != 0 ? options.window : std::max<std::size_t>(1, snapshot.adaptive_window());
+  const std::size_t wide = window * options.wide_windows;
+  const std::size_t ranked = std::max(window, options.structure.window);
+  const std::size_t rank = padded(std::min(
+      dim, std::max({options.centred_rank, options.spectral_rank, options.whitened_rank})));
+
+  // Windows, while they are put together; edges; the vectors as heads see them, and the spectrum.
+  const std::size_t shared = n * (2 * wide * kNode + 4 * sizeof(std::uint64_t)) +
+                             n * 2 * kStride * kNode + n * padded(dim) * kFloat +
+                             std::min<std::size_t>(n, 20000) * padded(dim) * kFloat +
+                             6 * dim * dim * sizeof(double);
+  // What one head takes while it is prepared: states before and after each layer, windows in
+  // similarity's order and as masks, walks between two steps.
+  const std::size_t working = n * (4 * rank * kFloat + 4 * ranked * (kNode + kFloat) +
+                                   4 * options.structure.breadth * (kNode + kFloat));
+  const std::size_t head =
+      n * (rank + options.structure.kept * (kNode + 1) + 4 * kFloat) + padded(dim) * rank * kFloat;
+  return shared + working + 2 * head + (std::size_t{1} << 20U);
+}
+
 void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries) {
   if (queries.rows > 0 && queries.cols != snapshot.dim()) {
     throw Error(ErrorCode::kDimensionMismatch, "queries have " + std::to_string(queries.cols) +
@@ -123,6 +150,10 @@ std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
     const Job& job, const MatrixView& sample_queries, std::span<const gnn::HeadPlan> plans) {
   options.validate();
   validate_queries(snapshot, sample_queries);
+  if (options.memory_limit != 0) {
+    check_memory_limit(estimate_refinement(snapshot, options), options.memory_limit,
+                       "preparing refinement");
+  }
   gnn::RefineOptions resolved = options;
   if (resolved.window == 0) resolved.window = std::max<std::size_t>(1, snapshot.adaptive_window());
   const CsrMask windows =

@@ -25,6 +25,10 @@ std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
     const Job& job = {}, const MatrixView& sample_queries = {},
     std::span<const gnn::HeadPlan> plans = {});
 
+/// What prepare_refinement() takes at most beside the snapshot, the model that comes out of it
+/// included: what RefineOptions::memory_limit is compared with. For label-free heads.
+std::size_t estimate_refinement(const GraphSnapshot& snapshot, const gnn::RefineOptions& options);
+
 /// Throws kDimensionMismatch, kNonFinite or kZeroVector, naming the row, where a query cannot be
 /// answered.
 void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries);

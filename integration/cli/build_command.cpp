@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "halo/index/memory_estimate.h"
@@ -117,6 +118,13 @@ void run_build(const BuildCommand& command, Session& session) {
   options.validate();
   check_output(command.out, {command.vectors, command.ids});
 
+  const std::uint64_t limit = command.memory_limit;
+  if (limit != 0) {
+    // The least that the vectors of any kind of file take; where there is no file, loading says so.
+    std::error_code missing;
+    const std::uintmax_t read = std::filesystem::file_size(command.vectors, missing);
+    if (!missing) check_memory_limit(read, limit, "reading these vectors");
+  }
   Matrix vectors = io::load_vectors(command.vectors);
   std::vector<Id> ids;
   if (!command.ids.empty()) ids = io::load_ids(command.ids);
@@ -132,6 +140,13 @@ void run_build(const BuildCommand& command, Session& session) {
   if (command.dry_run) {
     report_estimate(vectors.rows(), vectors.cols(), options, session);
     return;
+  }
+  if (limit != 0) {
+    const std::size_t read =
+        vectors.rows() * vectors.stride() * sizeof(float) + ids.size() * sizeof(Id);
+    const std::size_t building = estimate_growth(0, 0, vectors.rows(), vectors.cols(), options);
+    check_memory_limit(read + building, limit, "these vectors and their index");
+    options.memory_limit = limit - read;
   }
   const auto started = std::chrono::steady_clock::now();
   const Engine engine = Engine::build(vectors, ids, options, session.executor(), session.job());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -24,7 +25,8 @@ struct BuildCommand {
   std::size_t ef_construction = 200;
   std::string codes = "auto";  ///< what links are found and searches walk on
   bool deterministic = false;
-  bool dry_run = false;  ///< only say how much memory it would take
+  bool dry_run = false;            ///< only say how much memory it would take
+  std::uint64_t memory_limit = 0;  ///< bytes for the vectors read and the index built; 0: no limit
 };
 void run_build(const BuildCommand& command, Session& session);
 

@@ -42,6 +42,10 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->capture_default_str();
   sub->add_flag("--dry-run", command->dry_run, "Only say how much memory building would take");
+  sub->add_option("--memory-limit", command->memory_limit,
+                  "The most memory that the vectors read and the index may take, such as 500M or "
+                  "4G; refused before it is taken where it would be more")
+      ->transform(CLI::AsSizeValue(false));
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input and seed at any number of threads; slower");
   sub->add_option("--zero-vectors", command->zero_vectors,

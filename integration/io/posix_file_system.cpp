@@ -1,4 +1,5 @@
 // The operating system behind the seam of file.h (Linux; other POSIX systems lose only exchange()).
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -6,8 +7,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -113,15 +116,21 @@ fs::path temporary_name(const fs::path& target) {
 /// that died (kill -9, power loss). Best effort: what cannot be swept stays.
 void sweep_abandoned(const fs::path& target) {
   const std::string prefix = temporary_prefix(target);
-  std::error_code ignored;
-  for (fs::directory_iterator entry(folder_of(target), ignored), end; !ignored && entry != end;
-       entry.increment(ignored)) {
-    const std::string name = entry->path().filename().string();
+  const fs::path folder = folder_of(target);
+  // Not std::filesystem's iterator: libstdc++'s ends the process where it gets no memory.
+  struct Close {
+    void operator()(DIR* entries) const { ::closedir(entries); }
+  };
+  const std::unique_ptr<DIR, Close> entries(::opendir(folder.c_str()));
+  if (!entries) return;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
     if (name.size() != prefix.size() + 16 || !name.starts_with(prefix)) continue;
-    const Descriptor found = open_file(entry->path(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const fs::path path = folder / name;
+    const Descriptor found = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     struct stat status {};
     if (!found.valid() || ::fstat(found.get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
-    if (::flock(found.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
+    if (::flock(found.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
   }
 }
 

@@ -62,6 +62,20 @@ TEST_F(BuildCommandTest, JsonIsOneObject) {
   EXPECT_EQ(outcome.err, "");
 }
 
+TEST_F(BuildCommandTest, AMemoryLimit) {
+  auto arguments = build_arguments(path("vectors.npy"));
+  arguments.insert(arguments.end(), {"--memory-limit", "100"});
+  expect_build_refused(arguments, "memory_limit", "reading these vectors would take up to");
+  arguments.back() = "100k";
+  expect_build_refused(arguments, "memory_limit", "these vectors and their index");
+  arguments.back() = "1G";
+  EXPECT_EQ(halo(arguments).code, 0);
+  for (const char* wrong : {"much", "-1", "4X"}) {
+    arguments.back() = wrong;
+    EXPECT_EQ(halo(arguments).code, 2) << wrong;
+  }
+}
+
 TEST_F(BuildCommandTest, BuildsOnTheCodesAskedFor) {
   for (const char* codes : {"f32", "bf16", "int8", "auto"}) {
     auto arguments = build_arguments(path("vectors.npy"));
