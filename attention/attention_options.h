@@ -40,9 +40,9 @@ enum class GateLimit : std::uint32_t {
 /// How a layer keeps what its passes read again and again. Persisted: numbers are never reused.
 enum class Storage : std::uint32_t {
   kFloat32 = 1,
-  /// Keys and values are rounded to bfloat16 (by at most 2^-9 of each) and so are the weights that
-  /// forward multiplies by; sums, queries, outputs, gradients and the parameters themselves stay
-  /// float32, and backward passes use the latter. Half the memory traffic over masks and weights.
+  /// Queries, keys, values and the weights that forward multiplies by are rounded to bfloat16 (by
+  /// at most 2^-8 of each), and what they meet where the CPU multiplies it in hardware; sums,
+  /// outputs, gradients and parameters stay float32, and backward passes use the latter.
   kBfloat16 = 2,
 };
 

@@ -1,5 +1,5 @@
 // Matrices stored as bfloat16 (the upper half of a float32): half the memory and bandwidth of
-// float32 for data that is read often and tolerates a relative error of 2^-9. Sums over them are
+// float32 for data that is read often and tolerates a relative error of 2^-8. Sums over them are
 // accumulated in float32.
 //
 // Thread-safety: as Matrix. Invariants: rows are 64-byte aligned and padded with zeros.

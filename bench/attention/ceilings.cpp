@@ -8,6 +8,9 @@
 #include "naive_eigen.h"
 #include "neighbour_graph.h"
 #include "passes.h"
+#ifdef HALO_BENCH_ONEDNN
+#include "onednn_peer.h"
+#endif
 #ifdef HALO_BENCH_OPENBLAS
 #include "openblas_peer.h"
 #endif
@@ -80,6 +83,18 @@ void register_ceilings() {
       openblas_product(a.data(), b.data(), kRows, kDepth, kColumns, out.data());
     });
   });
+#endif
+#ifdef HALO_BENCH_ONEDNN
+  for (const bool half : {false, true}) {
+    add(half ? "ceiling/gemm_onednn/bf16" : "ceiling/gemm_onednn/f32", [half](benchmark::State& s) {
+      const Matrix a = normal(kRows, kDepth, 1), b = normal(kDepth, kColumns, 2);
+      Matrix out(kRows, kColumns);
+      const auto multiply =
+          onednn_product(a.data(), b.data(), kRows, kDepth, kColumns, half, out.data());
+      if (!multiply) return s.SkipWithError("oneDNN has no such product on this CPU");
+      measure(s, kFlops, 0, [&]() -> Pass { return multiply; });
+    });
+  }
 #endif
   add("ceiling/gather/f32", [](benchmark::State& s) {
     const CsrMask mask = neighbour_graph();

@@ -61,7 +61,7 @@ PackedMatrix pack_transposed(const MatrixView& b);
 void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
           const Executor& executor);
 
-/// The same, stored as bfloat16: half the memory, every weight rounded by at most 2^-9 of itself;
+/// The same, stored as bfloat16: half the memory, every weight rounded by at most 2^-8 of itself;
 /// products are summed in float32. Where the CPU multiplies bfloat16 in hardware (bf16.h) the
 /// left-hand side is rounded as well, at about twice the speed of float32.
 class PackedHalfMatrix {
