@@ -25,6 +25,9 @@
 
 namespace halo::gnn {
 
+/// Beyond it an attention's exponent leaves float's range.
+inline constexpr float kMostSharpness = 1e6F;
+
 struct ContentLayerOptions {
   float sharpness =
       4.0F;  ///< p of row_adaptive_attention.h; raising it narrows attention to the nearest

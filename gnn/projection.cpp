@@ -15,6 +15,15 @@ namespace {
 constexpr std::size_t kRowsAtOnce = 1024;
 constexpr double kSmallestEigenvalueShare = 1e-6;
 
+// What passed float's range has no direction: zeros, not NaN that every order would stumble over.
+void normalise_finite(float* x, std::size_t d) {
+  if (kernels::all_finite(x, d)) {
+    kernels::normalise(x, d);
+  } else {
+    std::fill_n(x, d, 0.0F);
+  }
+}
+
 void subtract_mean(const float* x, const std::vector<float>& mean, float* out) {
   for (std::size_t d = 0; d < mean.size(); ++d) out[d] = x[d] - mean[d];
 }
@@ -51,7 +60,7 @@ void Projection::apply(const MatrixView& x, const MatrixSpan& out, const Executo
       for (std::size_t i = 0; i < rows; ++i) subtract_mean(x.row(begin + i), mean_, centred.row(i));
       kernels::gemm_nt(centred, *basis_, block, inline_executor);
     }
-    for (std::size_t i = 0; i < rows; ++i) kernels::normalise(block.row(i), block.cols);
+    for (std::size_t i = 0; i < rows; ++i) normalise_finite(block.row(i), block.cols);
   });
 }
 
@@ -64,7 +73,7 @@ void Projection::apply(const float* x, float* out, float* scratch) const {
       out[r] = kernels::dot(scratch, basis_->row(r), in_dim());
     }
   }
-  kernels::normalise(out, out_dim());
+  normalise_finite(out, out_dim());
 }
 
 Spectrum symmetric_spectrum(const MatrixView& matrix, std::size_t count, std::vector<float> mean) {

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMaxLayers = 8;
 constexpr std::size_t kMaxWindow = 1024;
 constexpr std::size_t kMaxWideWindows = 16;
+constexpr float kMostGate = 1e6F;
 
 void require(bool holds, const std::string& what) {
   if (!holds) throw Error(ErrorCode::kCorrupt, "refinement model: " + what);
@@ -70,9 +71,9 @@ void RefineOptions::validate() const {
   check(window <= kMaxWindow, "window must be 0 (adaptive) to 1024");
   check(wide_windows >= 1 && wide_windows <= kMaxWideWindows, "wide_windows must be 1 to 16");
   check(layers >= 1 && layers <= kMaxLayers, "layers must be 1 to 8");
-  check(layer.sharpness >= 0 && std::isfinite(layer.sharpness), "sharpness must not be negative");
+  check(layer.sharpness >= 0 && layer.sharpness <= kMostSharpness, "sharpness must be 0 to 1e6");
   check(layer.neighbour_share >= 0 && layer.neighbour_share <= 1, "neighbour_share must be 0 to 1");
-  check(std::isfinite(layer.global_gate), "global_gate must be finite");
+  check(std::fabs(layer.global_gate) <= kMostGate, "global_gate must be -1e6 to 1e6");
   check(centred_rank >= 1, "centred_rank must be at least 1");
   check(spectral_rank >= 1, "spectral_rank must be at least 1");
   check(whitened_rank >= 1, "whitened_rank must be at least 1");

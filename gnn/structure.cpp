@@ -7,6 +7,7 @@
 
 #include "halo/attention/row_adaptive_attention.h"
 #include "halo/core/error.h"
+#include "halo/gnn/content_layer.h"
 
 namespace halo::gnn {
 namespace {
@@ -136,7 +137,7 @@ void StructureOptions::validate() const {
     if (!holds) throw Error(ErrorCode::kInvalidArgument, std::string("structure options: ") + what);
   };
   check(window >= 1 && window <= 1024, "window must be 1 to 1024");
-  check(sharpness >= 0 && std::isfinite(sharpness), "sharpness must not be negative");
+  check(sharpness >= 0 && sharpness <= kMostSharpness, "sharpness must be 0 to 1e6");
   check(one_sided >= 0 && one_sided <= 1, "one_sided must be 0 to 1");
   check(self_share > 0 && std::isfinite(self_share), "self_share must be above 0");
   check(steps >= 1 && steps <= 16, "steps must be 1 to 16");

@@ -37,14 +37,15 @@ void require_finite(const MatrixView& matrix, const std::string& what) {
 void check_states(const TrainedParts& parts) {
   require(parts.states.size() >= 2 && parts.states.size() <= kMostLayers + 1,
           "1 to 8 layers are needed");
-  constexpr Bf16 kExponent = 0x7f80;  // all ones: infinity or NaN
+  // 16384: far beyond what a layer puts out, and no product of two overflows.
+  constexpr Bf16 kMagnitude = 0x7fff, kMost = 0x4680;
   for (const HalfMatrix& state : parts.states) {
     require(state.rows() == parts.size && state.cols() == parts.projection.out_dim(),
             "a state of another shape");
     const auto values = state.values();
-    require(std::none_of(values.begin(), values.end(),
-                         [](Bf16 x) { return (x & kExponent) == kExponent; }),
-            "a state is not finite");
+    require(
+        std::none_of(values.begin(), values.end(), [](Bf16 x) { return (x & kMagnitude) > kMost; }),
+        "a state is not finite, or beyond 16384");
   }
 }
 
@@ -53,6 +54,11 @@ void check_classes(const TrainedParts& parts) {
   require(classes == 0 || parts.centroids.cols() == parts.projection.out_dim(),
           "centroids of another dimension");
   require_finite(parts.centroids, "a centroid");
+  for (std::size_t c = 0; c < classes; ++c) {
+    require(kernels::dot(parts.centroids.row(c), parts.centroids.row(c), parts.centroids.cols()) <=
+                1.1F,
+            "a centroid is longer than 1");
+  }
   require(parts.entries.size() == classes, "one entry a class is needed");
   require(std::all_of(parts.entries.begin(), parts.entries.end(),
                       [&](auto node) { return node < parts.size; }),
@@ -86,9 +92,9 @@ std::shared_ptr<const TrainedModel> TrainedModel::create(TrainedParts parts) {
   require(parts.projection.in_dim() == parts.dim, "projection of another dimension");
   require(kernels::all_finite(parts.projection.mean().data(), parts.dim), "mean is not finite");
   require_finite(parts.projection.basis(), "basis");
-  require(parts.scale > 0 && std::isfinite(parts.scale), "scale must be above 0");
+  require(parts.scale > 0 && parts.scale <= kMostSharpness, "scale must be above 0, up to 1e6");
   require(parts.window >= 1 && parts.window <= kMostWindow, "window must be 1 to 1024");
-  require(parts.layer.sharpness >= 0 && std::isfinite(parts.layer.sharpness) &&
+  require(parts.layer.sharpness >= 0 && parts.layer.sharpness <= kMostSharpness &&
               parts.layer.neighbour_share >= 0 && parts.layer.neighbour_share <= 1 &&
               parts.layer.global_gate == 0.0F,
           "a layer option is out of range");
