@@ -1,15 +1,24 @@
 // Building and searching beside hnswlib and faiss with the same M, ef_construction and threads, in
 // the same run.
 //
-//   bench_index [--data DIR]... [--cache DIR] [Google Benchmark's options]
+//   bench_index [--data DIR]... [--only-data] [--metric l2|cosine|ip] [--cache DIR]
+//               [Google Benchmark's options]
 //
-// --data adds a folder of base.npy, queries.npy and ground_truth.npy to Fashion-MNIST. --cache
+// --data adds a folder of base.npy, queries.npy and ground_truth.npy to Fashion-MNIST, which
+// --only-data leaves out. The metric is the one that the ground truth was made with, or --metric's;
+// a ground truth that is not there is computed. --cache
 // keeps what was built in a folder, so that a run with --benchmark_filter=search/ only searches.
-// Searches run three times, interleaved, and the summary at the end takes their medians; it reads
-// QPS at fixed recalls off the curves. --benchmark_out=FILE writes what scripts/recall_curves.py
-// draws.
+// Everything runs three times, interleaved, and the summary at the end takes medians; it reads QPS
+// at fixed recalls off the curves. --benchmark_out=FILE writes what scripts/recall_curves.py draws.
+//
+//   build/<library>/<data set>/threads:<t>           recall_at_ef_80, bytes_per_vector, seconds
+//   search/<library>/<data set>/ef:<ef>/threads:<t>  recall, qps
+//
+// On one thread qps and seconds are by the process's CPU time, so that what else runs on the
+// machine counts less; on more threads by wall time.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime
 
 #include <algorithm>
 #include <iostream>
@@ -17,6 +26,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "curves.h"
@@ -36,6 +46,8 @@ constexpr std::size_t kEfs[] = {10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 4
 struct Settings {
   std::vector<std::filesystem::path> folders;
   std::filesystem::path cache;
+  std::optional<Metric> metric;
+  bool only_folders = false;
 };
 Settings& settings() {
   static Settings instance;
@@ -100,8 +112,31 @@ class Entry {
   std::size_t bytes_ = 0;
 };
 
+// On one thread CPU time of the process, else wall time.
+class StopWatch {
+ public:
+  explicit StopWatch(std::size_t threads)
+      : clock_(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC), start_(now()) {}
+  double seconds() const { return now() - start_; }
+
+ private:
+  double now() const {
+    timespec time{};
+    clock_gettime(clock_, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  }
+  clockid_t clock_;
+  double start_;
+};
+
 void bm_build(benchmark::State& state, Entry& entry, std::size_t threads) {
-  for (auto _ : state) entry.build(threads);
+  double seconds = 0;
+  for (auto _ : state) {
+    const StopWatch watch(threads);
+    entry.build(threads);
+    seconds = watch.seconds();
+  }
+  state.counters["seconds"] = seconds;
   const auto vectors = static_cast<double>(entry.data().vectors.rows());
   state.counters["recall_at_ef_80"] = entry.recall(80);
   state.counters["bytes_per_vector"] = entry.bytes_per_vector();
@@ -112,11 +147,12 @@ void bm_build(benchmark::State& state, Entry& entry, std::size_t threads) {
 void bm_search(benchmark::State& state, Entry& entry, std::size_t ef, std::size_t threads) {
   SearchLibrary& index = entry.get();
   std::vector<std::int64_t> rows;
+  const StopWatch watch(threads);
   for (auto _ : state) rows = index.search(entry.data().queries, ef, threads);
+  const double seconds = watch.seconds();
   state.counters["recall"] = entry.recall_of(rows);
-  state.counters["qps"] = benchmark::Counter(
-      static_cast<double>(entry.data().queries.rows()) * static_cast<double>(state.iterations()),
-      benchmark::Counter::kIsRate);
+  state.counters["qps"] = static_cast<double>(entry.data().queries.rows()) *
+                          static_cast<double>(state.iterations()) / seconds;
 }
 
 void bm_windows(benchmark::State& state, const DataSet& data, std::size_t threads) {
@@ -153,21 +189,27 @@ std::optional<SearchName> parse(const std::string& name) {
   return SearchName{parts[1], parts[2], parts[4], std::stoul(parts[3].substr(3))};
 }
 
-// The console's report, kept for the summary.
-class Reporter : public benchmark::ConsoleReporter {
+// A report of Google Benchmark's, kept for the summary.
+template <class Base>
+class Reporter : public Base {
  public:
-  Reporter() : ConsoleReporter(OO_Tabular) {}
+  using typename Base::Run;
+  template <class... Options>
+  explicit Reporter(std::ostream& summary, Options... options)
+      : Base(options...), summary_(summary) {}
   void ReportRuns(const std::vector<Run>& runs) override {
-    ConsoleReporter::ReportRuns(runs);
+    Base::ReportRuns(runs);
     for (const Run& run : runs) {
       const auto name = parse(run.run_name.function_name);
-      if (!name || run.error_occurred || run.run_type != Run::RT_Iteration) continue;
+      if (!name || run.error_occurred || run.run_type != Run::RT_Iteration) {
+        continue;
+      }
       runs_[name->set + "/" + name->threads][name->library][name->ef].push_back(
           {run.counters.at("recall").value, run.counters.at("qps").value});
     }
   }
   void Finalize() override {
-    ConsoleReporter::Finalize();
+    Base::Finalize();
     std::map<std::string, std::map<std::string, Curve>> sets;
     for (auto& [set, libraries] : runs_) {
       for (auto& [library, efs] : libraries) {
@@ -178,33 +220,32 @@ class Reporter : public benchmark::ConsoleReporter {
         }
       }
     }
-    print_summary(sets, GetOutputStream());
+    print_summary(sets, summary_);
   }
 
  private:
+  std::ostream& summary_;
   std::map<std::string, std::map<std::string, std::map<std::size_t, std::vector<CurvePoint>>>>
       runs_;
 };
 
 void register_set(const DataSet& data, std::map<std::string, Entry>& entries) {
   const std::set<std::size_t> thread_counts{1, all_threads()};
-  const auto once = [](benchmark::internal::Benchmark* b) {
-    b->Iterations(1)->Repetitions(1)->MeasureProcessCPUTime()->UseRealTime()->Unit(
-        benchmark::kSecond);
-  };
+  // Plain names: no iterations, repetitions or clocks among Google Benchmark's own settings.
+  const auto long_one = [](benchmark::internal::Benchmark* b) { b->Unit(benchmark::kSecond); };
   for (const std::string& library : library_names()) {
     Entry& entry = entries.try_emplace(library + "/" + data.name, library, data).first->second;
     const std::string name = library + "/" + data.name;
     for (const std::size_t t : thread_counts) {
       const std::string threads = "/threads:" + std::to_string(t);
-      once(benchmark::RegisterBenchmark(
+      long_one(benchmark::RegisterBenchmark(
           ("build/" + name + threads).c_str(),
           [&entry, t](benchmark::State& state) { bm_build(state, entry, t); }));
     }
   }
   for (const std::size_t t : thread_counts) {
     const std::string threads = "/threads:" + std::to_string(t);
-    once(benchmark::RegisterBenchmark(
+    long_one(benchmark::RegisterBenchmark(
         ("windows/halo/" + data.name + "/window:32" + threads).c_str(),
         [&data, t](benchmark::State& state) { bm_windows(state, data, t); }));
     for (const std::size_t ef : kEfs) {
@@ -213,7 +254,6 @@ void register_set(const DataSet& data, std::map<std::string, Entry>& entries) {
         benchmark::RegisterBenchmark(
             ("search/" + library + "/" + data.name + "/ef:" + std::to_string(ef) + threads).c_str(),
             [&entry, ef, t](benchmark::State& state) { bm_search(state, entry, ef, t); })
-            ->UseRealTime()
             ->Unit(benchmark::kMillisecond);
       }
     }
@@ -231,6 +271,14 @@ std::vector<char*> take_settings(int argc, char** argv) {
       ++i;
       if (option == "--data") settings().folders.emplace_back(argv[i]);
       if (option == "--cache") settings().cache = argv[i];
+    } else if (option == "--metric" && i + 1 < argc) {
+      const std::string_view name = argv[++i];
+      for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kInnerProduct}) {
+        if (name == metric_name(metric)) settings().metric = metric;
+      }
+      if (!settings().metric) throw Error(ErrorCode::kInvalidArgument, "--metric l2|cosine|ip");
+    } else if (option == "--only-data") {
+      settings().only_folders = true;
     } else {
       rest.push_back(argv[i]);
     }
@@ -240,18 +288,31 @@ std::vector<char*> take_settings(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   std::vector<char*> arguments = take_settings(argc, argv);
+  const bool as_json = std::any_of(arguments.begin(), arguments.end(), [](const char* argument) {
+    return std::string_view(argument) == "--benchmark_format=json";
+  });
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 1;
   if (!settings().cache.empty()) std::filesystem::create_directories(settings().cache);
   std::vector<DataSet> sets;
   sets.reserve(settings().folders.size() + 1);
-  sets.push_back(load_default_set(kQueries, kNeighbours, settings().cache, Executor(0)));
-  for (const auto& folder : settings().folders) sets.push_back(load_folder(folder));
+  if (!settings().only_folders) {
+    sets.push_back(load_default_set(kQueries, kNeighbours, settings().cache, Executor(0)));
+  }
+  for (const auto& folder : settings().folders) {
+    sets.push_back(load_folder(folder, settings().metric));
+  }
   std::map<std::string, Entry> entries;
   for (const DataSet& set : sets) register_set(set, entries);
-  Reporter reporter;
-  benchmark::RunSpecifiedBenchmarks(&reporter);
+  if (as_json) {
+    Reporter<benchmark::JSONReporter> reporter(std::cerr);
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+  } else {
+    Reporter<benchmark::ConsoleReporter> reporter(std::cout,
+                                                  benchmark::ConsoleReporter::OO_Tabular);
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+  }
   return 0;
 }
 

@@ -4,7 +4,9 @@
 #include <stdexcept>
 
 #include "halo/core/executor.h"
-#include "halo/integration/engine.h"
+#include "halo/index/snapshot_search.h"
+#include "halo/index/vector_index.h"
+#include "halo/integration/io/snapshot_io.h"
 
 namespace halo::bench {
 namespace {
@@ -48,10 +50,14 @@ class Halo : public SearchLibrary {
     return rows;
   }
 
-  void save(const std::filesystem::path& path) const override { Engine(snapshot_).save(path); }
+  void save(const std::filesystem::path& path) const override {
+    io::BundleWriter bundle;
+    io::write_snapshot(bundle, *snapshot_);
+    bundle.write(path);
+  }
   void load(const DataSet&, const std::filesystem::path& path) override {
     snapshot_.reset();
-    snapshot_ = Engine::load(path).snapshot();
+    snapshot_ = io::read_snapshot(io::BundleReader(path));
   }
   std::size_t exact_copy_bytes() const override {
     return snapshot_->codes().kind() == CodeKind::kF32 ? 0 : snapshot_->memory_usage().vectors;

@@ -121,8 +121,11 @@ void find_truth(DataSet& set, std::size_t neighbours, const std::filesystem::pat
     std::vector<std::vector<std::pair<float, std::int64_t>>> found(end - begin);
     for (std::size_t i = 0; i < vectors.rows; ++i) {
       for (std::size_t q = begin; q < end; ++q) {
+        // Between vectors of unit length l2 orders as cosine does.
         const float distance =
-            kernels::l2_squared(set.queries.row(q), vectors.row(i), vectors.cols);
+            set.metric == Metric::kInnerProduct
+                ? -kernels::dot(set.queries.row(q), vectors.row(i), vectors.cols)
+                : kernels::l2_squared(set.queries.row(q), vectors.row(i), vectors.cols);
         found[q - begin].emplace_back(distance, static_cast<std::int64_t>(i));
       }
     }
@@ -159,26 +162,34 @@ DataSet load_default_set(std::size_t max_queries, std::size_t neighbours,
   return set;
 }
 
-DataSet load_folder(const std::filesystem::path& folder) {
+DataSet load_folder(const std::filesystem::path& folder, std::optional<Metric> metric) {
+  constexpr std::size_t kNeighbours = 10;
   DataSet set;
   set.name = std::filesystem::canonical(folder).filename().string();
   set.vectors = io::load_vectors(folder / "base.npy");
   set.queries = io::load_vectors(folder / "queries.npy");
-  io::IdMatrix truth = io::load_ground_truth(folder / "ground_truth.npy");
   const auto count = static_cast<std::int64_t>(set.vectors.rows());
-  if (set.queries.cols() != set.vectors.cols() || truth.rows != set.queries.rows() ||
-      truth.cols == 0 ||
-      std::any_of(truth.values.begin(), truth.values.end(),
-                  [&](std::int64_t row) { return row < 0 || row >= count; })) {
-    throw Error(ErrorCode::kInvalidArgument,
-                folder.string() + ": base, queries and ground truth do not fit each other");
+  const auto refuse = [&](const char* why) {
+    throw Error(ErrorCode::kInvalidArgument, folder.string() + ": " + why);
+  };
+  if (set.queries.cols() != set.vectors.cols()) refuse("base and queries do not fit each other");
+  if (set.vectors.rows() < kNeighbours) refuse("fewer than 10 vectors");
+  const bool has_truth = std::filesystem::exists(folder / "ground_truth.npy");
+  if (has_truth) {
+    io::IdMatrix truth = io::load_ground_truth(folder / "ground_truth.npy");
+    if (truth.rows != set.queries.rows() || truth.cols < kNeighbours ||
+        std::any_of(truth.values.begin(), truth.values.end(),
+                    [&](std::int64_t row) { return row < 0 || row >= count; })) {
+      refuse("the ground truth does not fit, or has fewer than 10 neighbours");
+    }
+    set.truth_width = truth.cols;
+    set.truth = std::move(truth.values);
   }
-  set.truth_width = truth.cols;
-  set.truth = std::move(truth.values);
-  set.metric = metric_of_truth(set, folder);
+  set.metric = metric ? *metric : has_truth ? metric_of_truth(set, folder) : Metric::kL2;
   const bool unit_length = set.metric == Metric::kCosine;
   set.vectors = padded_copy(set.vectors, unit_length);
   set.queries = padded_copy(set.queries, unit_length);
+  if (!has_truth) find_truth(set, kNeighbours, "", Executor());
   return set;
 }
 

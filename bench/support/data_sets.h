@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,11 @@ struct DataSet {
 DataSet load_default_set(std::size_t max_queries, std::size_t neighbours,
                          const std::filesystem::path& cache, const Executor& executor);
 
-/// base.npy, queries.npy and ground_truth.npy of a folder, under the metric (l2, cosine or ip) that
-/// its ground truth was made with. Throws halo::Error where no metric fits.
-DataSet load_folder(const std::filesystem::path& folder);
+/// base.npy, queries.npy and ground_truth.npy of a folder. `metric`: nothing for the one (l2,
+/// cosine or ip) that the ground truth was made with. Without a ground truth the nearest 10 are
+/// found exhaustively, under l2 unless `metric` says another. Throws halo::Error where files do not
+/// fit each other, or no metric fits.
+DataSet load_folder(const std::filesystem::path& folder,
+                    std::optional<Metric> metric = std::nullopt);
 
 }  // namespace halo::bench
