@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 
+#include "halo/core/random.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/index/live_index.h"
 #include "halo/index/memory_estimate.h"
@@ -55,10 +56,12 @@ TEST_F(ErrorCodes, EachIsMet) {
   const Job stopped{nullptr, stop.get_token()};
   write_text(path("text"), "not an index");
   write_text(path("cut"), read_text(index).substr(0, read_text(index).size() / 2));
+  // Judgements that say nothing about the vectors.
   std::string lines;
-  for (int q = 0; q < 60; ++q) {
+  Random random(3);
+  for (std::size_t q = 0; q < kQueries; ++q) {
     for (int i = 0; i < 5; ++i) {
-      lines += std::to_string(q) + " 0 " + std::to_string((q * 131 + i * 57) % 300) + " 1\n";
+      lines += std::to_string(q) + " 0 " + std::to_string(random.below(kRows)) + " 1\n";
     }
   }
   write_text(path("meaningless.qrels"), lines);
