@@ -36,8 +36,7 @@ std::function<void()> onednn_product(const float* a, const float* b, std::size_t
     const memory::desc a_given(a_dims, Type::f32, Tag::ab), a_used(a_dims, type, Tag::ab);
     const memory::desc b_given(b_dims, Type::f32, Tag::ab), b_any(b_dims, type, Tag::any);
     const memory::desc out_given(out_dims, Type::f32, Tag::ab);
-    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(a_used, b_any, out_given),
-                                            p.engine);
+    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(a_used, b_any, out_given), p.engine);
     p.multiply = dnnl::matmul(plan);
     // oneDNN takes inputs through pointers to what it could write to, and does not.
     p.a = memory(a_given, p.engine, const_cast<float*>(a));
@@ -51,9 +50,8 @@ std::function<void()> onednn_product(const float* a, const float* b, std::size_t
     return [product, half] {
       Product& q = *product;
       if (half) q.round_a.execute(q.stream, q.a, q.rounded_a);
-      q.multiply.execute(q.stream, {{DNNL_ARG_SRC, q.rounded_a},
-                                    {DNNL_ARG_WEIGHTS, q.b},
-                                    {DNNL_ARG_DST, q.out}});
+      q.multiply.execute(
+          q.stream, {{DNNL_ARG_SRC, q.rounded_a}, {DNNL_ARG_WEIGHTS, q.b}, {DNNL_ARG_DST, q.out}});
       q.stream.wait();
     };
   } catch (const dnnl::error&) {
