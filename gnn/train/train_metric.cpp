@@ -10,63 +10,18 @@
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/core/random.h"
-#include "halo/gnn/train/adam.h"
+#include "halo/gnn/train/example_groups.h"
 #include "halo/gnn/train/info_nce.h"
 
 namespace halo::gnn {
 namespace {
 
 constexpr std::size_t kRowsAtOnce = 64;
-constexpr std::size_t kPatience = 3;  // checks without gain
 
 Matrix identity(std::size_t r) {
   Matrix weights(r, r);
   for (std::size_t i = 0; i < r; ++i) weights.row(i)[i] = 1.0F;
   return weights;
-}
-
-// Rows of the groups that have at least two, and each such row's group.
-struct Groups {
-  std::vector<Example> anchors;
-  std::vector<std::vector<std::uint32_t>> members;
-};
-
-Groups usable_groups(std::span<const Example> examples, std::size_t rows) {
-  Groups groups;
-  for (const Example& example : examples) {
-    if (example.row >= rows) {
-      throw Error(
-          ErrorCode::kInvalidArgument,
-          "metric: example of row " + std::to_string(example.row) + " of " + std::to_string(rows));
-    }
-    if (example.group >= groups.members.size()) groups.members.resize(example.group + 1);
-    groups.members[example.group].push_back(example.row);
-  }
-  for (const Example& example : examples) {
-    if (groups.members[example.group].size() > 1) groups.anchors.push_back(example);
-  }
-  if (groups.anchors.empty()) {
-    throw Error(ErrorCode::kEmpty, "metric: no label or query has two examples to learn from");
-  }
-  return groups;
-}
-
-// Pairs of one group, each row once.
-std::vector<Example> draw_batch(const Groups& groups, std::size_t batch, Random& random) {
-  std::vector<Example> drawn;
-  for (std::size_t pair = 0; pair < batch / 2; ++pair) {
-    const Example anchor = groups.anchors[random.below(groups.anchors.size())];
-    const auto& members = groups.members[anchor.group];
-    drawn.push_back(anchor);
-    drawn.push_back({members[random.below(members.size())], anchor.group});
-  }
-  std::sort(drawn.begin(), drawn.end(), [](const Example& a, const Example& b) {
-    return a.row != b.row ? a.row < b.row : a.group < b.group;
-  });
-  drawn.erase(std::unique(drawn.begin(), drawn.end(),
-                          [](const Example& a, const Example& b) { return a.row == b.row; }),
-              drawn.end());
-  return drawn;
 }
 
 }  // namespace
@@ -114,34 +69,17 @@ MetricGradient metric_gradient(const MatrixView& rows, std::span<const std::uint
 
 LearnedMetric train_metric(const MatrixView& view, std::span<const Example> examples,
                            const MetricOptions& options, const Executor& executor, const Job& job,
-                           const ValidateMetric& validate) {
+                           const ValidateMetric& validate, const Checkpointing& checkpointing) {
   options.validate();
-  const Groups groups = usable_groups(examples, view.rows);
+  const ExampleGroups groups(examples, view.rows);
   const std::size_t r = view.cols;
-  Matrix weights = identity(r), gradient(r, r);
-  Matrix log_scale(1, 1), d_log_scale(1, 1);
+  Matrix weights = identity(r), log_scale(1, 1);
   log_scale.row(0)[0] = std::log(options.initial_scale);
   const std::vector<MatrixSpan> parameters = {weights, log_scale};
-  const std::vector<MatrixView> gradients = {gradient, d_log_scale};
-  Adam adam;
-  LearnedMetric learned;
-  double best = 0;
-  std::size_t checks_without_gain = 0;
-  const auto keep = [&](std::size_t step) {
-    learned.weights = Matrix::copy_of(weights);
-    learned.scale = std::exp(log_scale.row(0)[0]);
-    learned.best_step = step;
-  };
-  if (validate) {
-    best = validate(weights);
-    keep(0);
-  }
-  const Stage stage(job, "learning the metric", options.steps);
   std::vector<std::uint32_t> batch_groups;
-  for (std::size_t step = 0; step < options.steps && checks_without_gain < kPatience; ++step) {
-    job.check();
-    Random random(options.seed, step);
-    const auto batch = draw_batch(groups, options.batch, random);
+  const auto step = [&](std::uint64_t number, std::span<const MatrixSpan> gradients) {
+    Random random(options.seed, number);
+    const auto batch = groups.draw(options.batch, random);
     Matrix rows(batch.size(), r);
     batch_groups.clear();
     for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -149,23 +87,23 @@ LearnedMetric train_metric(const MatrixView& view, std::span<const Example> exam
       batch_groups.push_back(batch[i].group);
     }
     const MetricGradient result = metric_gradient(rows, batch_groups, weights, log_scale.row(0)[0],
-                                                  options.penalty, gradient.span(), executor);
-    d_log_scale.row(0)[0] = static_cast<float>(result.d_log_scale);
-    learned.losses.push_back(result.loss);
-    adam.step(parameters, gradients, cosine_decay(options.rate, step, options.steps));
-    job.advance(1);
-    const std::size_t done = step + 1;
-    if (!validate || (done % options.check_every != 0 && done != options.steps)) continue;
-    const double score = validate(weights);
-    if (score > best) {
-      best = score;
-      checks_without_gain = 0;
-      keep(done);
-    } else {
-      ++checks_without_gain;
-    }
-  }
-  if (!validate) keep(learned.losses.size());
+                                                  options.penalty, gradients[0], executor);
+    gradients[1].row(0)[0] = static_cast<float>(result.d_log_scale);
+    return result.loss;
+  };
+  std::function<double()> check;
+  if (validate) check = [&] { return validate(weights); };
+  LoopOptions loop;
+  loop.steps = options.steps;
+  loop.check_every = options.check_every;
+  loop.rate = options.rate;
+  LoopState state =
+      run_training_loop("learning the metric", parameters, loop, step, check, checkpointing, job);
+  LearnedMetric learned;
+  learned.weights = std::move(weights);
+  learned.scale = std::exp(log_scale.row(0)[0]);
+  learned.best_step = static_cast<std::size_t>(state.best_step);
+  learned.losses = std::move(state.losses);
   return learned;
 }
 

@@ -14,15 +14,10 @@
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
 #include "halo/gnn/projection.h"
+#include "halo/gnn/train/example_groups.h"
+#include "halo/gnn/train/training_loop.h"
 
 namespace halo::gnn {
-
-/// Row `row` of the vectors belongs to `group`: a label, or a query together with the documents
-/// judged relevant to it.
-struct Example {
-  std::uint32_t row = 0;
-  std::uint32_t group = 0;
-};
 
 struct MetricOptions {
   std::size_t steps = 250;  ///< raising it costs time, linearly
@@ -48,12 +43,13 @@ using ValidateMetric = std::function<double(const Matrix& weights)>;
 
 /// W, by Adam on supervised InfoNCE over batches of pairs, from I. `view` [n, r]: rows of unit
 /// length. With `validate`, the W of the best check is kept (the first of equals), and training
-/// stops early after three checks without gain. The same seed gives the same bytes at any number of
-/// threads. Throws kEmpty where no group has two rows, kInvalidArgument for a row outside `view`,
-/// kCancelled. O(steps batch r (r + batch)).
+/// stops early after three checks without gain; `checkpointing` may continue an earlier run. The
+/// same seed gives the same bytes at any number of threads. Throws kEmpty where no group has two
+/// rows, kInvalidArgument for a row outside `view`, kCancelled. O(steps batch r (r + batch)).
 LearnedMetric train_metric(const MatrixView& view, std::span<const Example> examples,
                            const MetricOptions& options, const Executor& executor,
-                           const Job& job = {}, const ValidateMetric& validate = {});
+                           const Job& job = {}, const ValidateMetric& validate = {},
+                           const Checkpointing& checkpointing = {});
 
 /// The loss of one batch and its gradient by W: what a step follows. `rows` [b, r] of unit length.
 struct MetricGradient {
