@@ -17,8 +17,6 @@ namespace {
 constexpr std::size_t kMostLayers = 8;
 constexpr std::size_t kMostWindow = 1024;
 constexpr std::size_t kEntryClasses = 4;  // likeliest classes a walk begins at
-constexpr std::size_t kLabelWindow = 20;  // neighbours the query's class is read off
-constexpr float kLabelSharpness = 4.0F;   // of the attention to them
 constexpr float kCosineWeight = 0.5F;
 constexpr float kCentroidShare = 0.25F;     // of the query's class that its centroids decide
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
@@ -46,6 +44,24 @@ void check_states(const TrainedParts& parts) {
     require(
         std::none_of(values.begin(), values.end(), [](Bf16 x) { return (x & kMagnitude) > kMost; }),
         "a state is not finite, or beyond 16384");
+  }
+}
+
+void check_gnn(const TrainedParts& parts) {
+  if (!parts.gnn) return;
+  require(parts.gnn->model().d_model() == parts.projection.out_dim() &&
+              parts.gnn->shape().layers + 1 == parts.states.size(),
+          "a GNN of another shape");
+  for (const attention::NamedMatrix& parameter : parts.gnn->model().named_parameters()) {
+    require_finite(parameter.value, parameter.name);
+  }
+  require(parts.gnn_window >= 1 && parts.gnn_window <= parts.window,
+          "the GNN's window must be 1 to the window");
+  require(parts.global_nodes.size() == parts.gnn->shape().layers,
+          "one list of global nodes a layer is needed");
+  for (const auto& nodes : parts.global_nodes) {
+    require(std::all_of(nodes.begin(), nodes.end(), [&](auto node) { return node < parts.size; }),
+            "a global node outside the index");
   }
 }
 
@@ -103,6 +119,11 @@ std::shared_ptr<const TrainedModel> TrainedModel::create(TrainedParts parts) {
                       [&](auto node) { return node < parts.size || node == kNoNode; }),
           "a window leads outside the index");
   check_states(parts);
+  check_gnn(parts);
+  require(parts.label_window >= 1 && parts.label_window <= kMostWindow,
+          "label window must be 1 to 1024");
+  require(parts.label_sharpness >= 0 && std::isfinite(parts.label_sharpness),
+          "label sharpness out of range");
   check_classes(parts);
   check_use(parts.label_weight, parts.plain_share);
   const Use use{parts.label_weight, parts.plain_share};
@@ -122,13 +143,18 @@ std::size_t TrainedModel::memory_bytes() const {
                       parts_->projection.basis().rows * parts_->dim * sizeof(float) +
                       parts_->centroids.rows() * parts_->centroids.stride() * sizeof(float);
   for (const HalfMatrix& state : parts_->states) bytes += state.bytes();
+  if (parts_->gnn) {
+    for (const attention::NamedMatrix& parameter : parts_->gnn->model().named_parameters()) {
+      bytes += parameter.value.rows * parameter.value.cols * sizeof(float);
+    }
+  }
   return bytes;
 }
 
 void TrainedModel::refine(std::span<const float> query, std::span<const std::uint32_t> candidates,
                           std::span<const float> distances, std::size_t limit,
-                          const std::function<bool(std::uint32_t)>& allows,
-                          Scratch& scratch) const {
+                          const std::function<bool(std::uint32_t)>& allows, Scratch& scratch,
+                          std::uint32_t left_out) const {
   scratch.nodes.clear();
   scratch.scores.clear();
   if (candidates.empty() || limit == 0) return;
@@ -140,7 +166,7 @@ void TrainedModel::refine(std::span<const float> query, std::span<const std::uin
   parts_->projection.apply(scratch.query.data(), scratch.state.data(), scratch.message.data());
   scratch.likeliest.clear();
   if (uses_classes()) likeliest_classes(scratch);
-  walk(candidates, limit, allows, scratch);
+  walk(candidates, limit, allows, left_out, scratch);
   for (const auto& found : scratch.allowed) scratch.nodes.push_back(found.node);
   if (uses_classes()) read_classes(candidates, distances, scratch);
   attend(scratch);
@@ -170,7 +196,8 @@ void TrainedModel::likeliest_classes(Scratch& scratch) const {
 }
 
 void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t limit,
-                        const std::function<bool(std::uint32_t)>& allows, Scratch& scratch) const {
+                        const std::function<bool(std::uint32_t)>& allows, std::uint32_t left_out,
+                        Scratch& scratch) const {
   using Found = Scratch::Found;
   const HalfMatrix& states = parts_->states.front();
   // Heaps: the frontier's nearest on top, the kept ones' farthest. Equal cosines: lower node first.
@@ -195,6 +222,7 @@ void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t l
   scratch.frontier.clear();
   scratch.nearest.clear();
   scratch.allowed.clear();
+  if (left_out < parts_->size) scratch.seen[left_out] = scratch.walk;
   const auto visit = [&](std::uint32_t node, bool may_be_result) {
     if (scratch.seen[node] == scratch.walk) return;
     scratch.seen[node] = scratch.walk;
@@ -221,9 +249,23 @@ void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t l
   std::sort(scratch.allowed.begin(), scratch.allowed.end(), nearer);
 }
 
+void TrainedModel::run_gnn_layer(std::size_t t, Scratch& scratch) const {
+  const auto& nodes = parts_->global_nodes[t];
+  const std::size_t dim = parts_->projection.out_dim();
+  if (scratch.globals.rows() != nodes.size() || scratch.globals.cols() != dim) {
+    scratch.globals = Matrix::padded(nodes.size(), dim);
+  }
+  for (std::size_t g = 0; g < nodes.size(); ++g) {
+    const Bf16* stored = parts_->states[t].row(nodes[g]);
+    std::transform(stored, stored + dim, scratch.globals.row(g), bf16_to_float);
+  }
+  parts_->gnn->forward(t, scratch.state, scratch.window, scratch.globals, scratch.gnn);
+}
+
 void TrainedModel::attend(Scratch& scratch) const {
   const std::size_t dim = parts_->projection.out_dim();
-  const std::size_t window = std::min(parts_->window, scratch.nearest.size());
+  const std::size_t wanted = parts_->gnn ? parts_->gnn_window : parts_->window;
+  const std::size_t window = std::min(wanted, scratch.nearest.size());
   if (scratch.window.rows() != window || scratch.window.cols() != dim) {
     scratch.window = Matrix::padded(window, dim);
   }
@@ -233,7 +275,11 @@ void TrainedModel::attend(Scratch& scratch) const {
       const Bf16* stored = parts_->states[t].row(scratch.nearest[j].node);
       std::transform(stored, stored + dim, scratch.window.row(j), bf16_to_float);
     }
-    layer.forward_row(scratch.state, scratch.window, {}, std::span(scratch.message).first(dim));
+    if (parts_->gnn) {
+      run_gnn_layer(t, scratch);
+    } else {
+      layer.forward_row(scratch.state, scratch.window, {}, std::span(scratch.message).first(dim));
+    }
   }
 }
 
@@ -245,7 +291,7 @@ void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
   const auto read = [&](std::size_t count, float share, const auto& node_of, const auto& near) {
     scratch.attention.resize(count);
     for (std::size_t j = 0; j < count; ++j) scratch.attention[j] = near(j);
-    attention::row_adaptive_weights(scratch.attention, kLabelSharpness);
+    attention::row_adaptive_weights(scratch.attention, parts_->label_sharpness);
     for (std::size_t j = 0; j < count; ++j) {
       const std::size_t row = node_of(j) * kClassesKept;
       for (std::size_t k = row; k < row + kClassesKept; ++k) {
@@ -257,11 +303,11 @@ void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
   };
   const float share = 1.0F - kCentroidShare;
   read(
-      std::min(kLabelWindow, scratch.nearest.size()), share * (1.0F - use_.plain_share),
+      std::min(parts_->label_window, scratch.nearest.size()), share * (1.0F - use_.plain_share),
       [&](std::size_t j) { return scratch.nearest[j].node; },
       [&](std::size_t j) { return scratch.nearest[j].cosine; });
   read(
-      std::min(kLabelWindow, candidates.size()), share * use_.plain_share,
+      std::min(parts_->label_window, candidates.size()), share * use_.plain_share,
       [&](std::size_t j) { return candidates[j]; }, [&](std::size_t j) { return -distances[j]; });
   for (float& value : scratch.classes) value = std::sqrt(value);
 }

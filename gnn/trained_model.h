@@ -7,7 +7,8 @@
 // scored by
 //   f = z(content) + z(cosine) / 2 + label_weight sum_c sqrt(P(c | query) P(c | base vector)),
 // z(s) = (s - s_101st) / (s_1st - s_101st). P(c | query) is read off the neighbours it attends to,
-// in the learned space and, for `plain_share` of it, among its plain candidates.
+// in the learned space and, for `plain_share` of it, among its plain candidates. The layers are
+// content layers, or those of a GNN that was trained end to end.
 //
 // Thread-safety: immutable; refine() may run on any number of threads, each with its own scratch.
 #pragma once
@@ -25,6 +26,7 @@
 #include "halo/gnn/class_posteriors.h"
 #include "halo/gnn/content_layer.h"
 #include "halo/gnn/index_identity.h"
+#include "halo/gnn/gnn_query.h"
 #include "halo/gnn/projection.h"
 
 namespace halo::gnn {
@@ -39,8 +41,14 @@ struct TrainedParts {
   float scale = 0;         ///< of its cosines, in a softmax over classes; above 0
   std::size_t window = 0;  ///< neighbours a node attends to
   ContentLayerOptions layer;
-  std::vector<HalfMatrix> states;      ///< [size, out_dim] after 0, 1, ... layers
-  std::vector<std::uint32_t> windows;  ///< [size, window], nearest first, kNoNode padded
+  std::vector<HalfMatrix> states;       ///< [size, out_dim] after 0, 1, ... layers
+  std::vector<std::uint32_t> windows;   ///< [size, window], nearest first, kNoNode padded
+  std::shared_ptr<const GnnQuery> gnn;  ///< null: content layers
+  std::size_t gnn_window = 0;           ///< neighbours its layers attend to, 1 to `window`
+  /// The global nodes of each of its layers.
+  std::vector<std::vector<std::uint32_t>> global_nodes;
+  std::size_t label_window = 20;       ///< neighbours that a query's class is read off
+  float label_sharpness = 4.0F;        ///< of the attention to them
   float label_weight = 0;              ///< 0: classes are not used
   float plain_share = 0;               ///< 0 to 1, see above
   Matrix centroids;                    ///< [classes, out_dim], unit rows; none without labels
@@ -79,15 +87,19 @@ class TrainedModel {
     std::vector<Found> frontier, nearest, allowed;
     std::vector<float> query, state, message, cosines, content, classes, attention, sorted;
     std::vector<std::uint32_t> likeliest;
-    Matrix window;
+    Matrix window, globals;
+    GnnQuery::Scratch gnn;
   };
 
   /// Fills scratch.nodes with up to `limit` candidates, best first: the nearest in the learned
   /// space of `candidates` and of the nodes on the walk that `allows` lets be results (empty: all).
-  /// `query` [dim], `candidates` nearest first with their `distances`. O(limit window out_dim).
+  /// `query` [dim], `candidates` nearest first with their `distances`. A query that is itself a
+  /// base vector is answered as if it were not, where `left_out` is its node and no candidate.
+  /// O(limit window out_dim).
   void refine(std::span<const float> query, std::span<const std::uint32_t> candidates,
               std::span<const float> distances, std::size_t limit,
-              const std::function<bool(std::uint32_t)>& allows, Scratch& scratch) const;
+              const std::function<bool(std::uint32_t)>& allows, Scratch& scratch,
+              std::uint32_t left_out = kNoNode) const;
 
   /// The same model with another use of its classes; its memory is shared.
   std::shared_ptr<const TrainedModel> with_label_use(float label_weight, float plain_share) const;
@@ -100,9 +112,11 @@ class TrainedModel {
       : parts_(std::move(parts)), use_(use) {}
   bool uses_classes() const { return use_.label_weight > 0 && parts_->centroids.rows() > 0; }
   void walk(std::span<const std::uint32_t> candidates, std::size_t limit,
-            const std::function<bool(std::uint32_t)>& allows, Scratch& scratch) const;
+            const std::function<bool(std::uint32_t)>& allows, std::uint32_t left_out,
+            Scratch& scratch) const;
   void likeliest_classes(Scratch& scratch) const;
   void attend(Scratch& scratch) const;
+  void run_gnn_layer(std::size_t t, Scratch& scratch) const;
   void read_classes(std::span<const std::uint32_t> candidates, std::span<const float> distances,
                     Scratch& scratch) const;
   void score(Scratch& scratch) const;

@@ -1,5 +1,8 @@
 #include "halo/integration/train.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -8,16 +11,15 @@
 
 #include "halo/core/error.h"
 #include "halo/core/kernels/gemm.h"
+#include "halo/gnn/layer_norm.h"
+#include "halo/integration/refine.h"
+#include "halo/integration/train_checkpoint.h"
 #include "halo/integration/train_data.h"
+#include "halo/integration/train_judge.h"
+#include "halo/integration/train_metrics.h"
 
 namespace halo {
 namespace {
-
-constexpr std::size_t kSpectrumSample = 20000;
-constexpr std::size_t kSpectralRank = 256;
-constexpr std::size_t kPcaRank = 128;
-constexpr std::size_t kDepth = 100;  // mAP@100
-constexpr std::size_t kQueriesAtOnce = 64;
 
 // How far classes count in the score, and the plain neighbours in a query's class; the default
 // first.
@@ -26,188 +28,75 @@ struct LabelUse {
 };
 constexpr std::array<LabelUse, 6> kLabelUses = {
     {{4.0F, 0.25F}, {4.0F, 0.0F}, {4.0F, 0.6F}, {4.0F, 1.0F}, {1.0F, 0.25F}, {0.0F, 0.0F}}};
-constexpr std::size_t kFewestToChoose = 100;  // held-out queries
+constexpr std::array<LabelSpread, 3> kSpreads = {{{20, 2.0F}, {10, 3.0F}, {5, 4.0F}}};
+constexpr std::size_t kGroups = 5;  // of held-out queries: each is judged by the others' choice
+constexpr std::size_t kMostFoldRows = 100000;  // vectors x folds
 
-struct View {
-  std::string name;
-  gnn::Projection projection;
+// What a trained model may be made of.
+struct Config {
+  std::size_t kind = 0;  // of metric
+  LabelSpread spread = kSpreads.front();
+  LabelUse use = kLabelUses.front();
+  bool gnn = false;
 };
-
-// The views a metric may start at.
-std::vector<View> views_of(const MatrixView& vectors, const Executor& executor) {
-  const gnn::Spectrum spectrum = gnn::covariance_spectrum(vectors, kSpectrumSample, executor);
-  std::vector<View> views;
-  views.push_back({"spectral", gnn::spectral_projection(spectrum, kSpectralRank)});
-  Matrix leading = Matrix::padded(std::min(kPcaRank, vectors.cols), vectors.cols);
-  for (std::size_t r = 0; r < leading.rows(); ++r) {
-    std::copy_n(spectrum.eigenvectors.row(r), leading.cols(), leading.row(r));
-  }
-  views.push_back({"pca", gnn::Projection(spectrum.mean, std::move(leading))});
-  // A view without a basis (constant data) would make W as large as the vectors.
-  std::erase_if(views, [](const View& view) { return view.projection.basis().rows == 0; });
-  if (views.empty()) throw Error(ErrorCode::kEmpty, "the vectors do not differ: nothing to learn");
-  return views;
-}
-
-Matrix apply(const gnn::Projection& projection, const MatrixView& rows, const Executor& executor) {
-  Matrix out = Matrix::padded(rows.rows, projection.out_dim());
-  projection.apply(rows, out, executor);
-  return out;
-}
-
-// The held-out queries and what they are judged against, in one space.
-class SpaceJudge {
- public:
-  SpaceJudge(const TrainingSplit& split, const Executor& executor)
-      : split_(split), executor_(executor) {}
-
-  QualityTable quality(const MatrixView& queries, const MatrixView& pool) const {
-    std::vector<Id> ids(queries.rows * kDepth, Id{-1});
-    for (std::size_t begin = 0; begin < queries.rows; begin += kQueriesAtOnce) {
-      const std::size_t rows = std::min(kQueriesAtOnce, queries.rows - begin);
-      Matrix cosines(rows, pool.rows);
-      kernels::gemm_nt(queries.sub_rows(begin, rows), pool, cosines, executor_);
-      executor_.parallel_for(rows, 4, [&](std::size_t first, std::size_t last) {
-        for (std::size_t i = first; i < last; ++i) {
-          rank(begin + i, cosines.row_span(i),
-               std::span(ids).subspan((begin + i) * kDepth, kDepth));
-        }
-      });
-    }
-    return halo::quality({ids, kDepth}, split_.relevance);
-  }
-
- private:
-  void rank(std::size_t query, std::span<const float> cosines, std::span<Id> out) const {
-    std::vector<std::uint32_t> order(cosines.size());
-    std::iota(order.begin(), order.end(), 0U);
-    const std::size_t kept = std::min(kDepth + 1, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                      [&](std::uint32_t a, std::uint32_t b) {
-                        return cosines[a] != cosines[b] ? cosines[a] > cosines[b] : a < b;
-                      });
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < kept && written < out.size(); ++i) {
-      const Id id = split_.pool_ids[order[i]];
-      if (id != split_.self_ids[query]) out[written++] = id;
-    }
-  }
-
-  const TrainingSplit& split_;
-  const Executor& executor_;
-};
-
-// Searches for the held-out queries among the judged vectors, each without itself.
-QualityTable judge_search(const Engine& engine, const TrainingSplit& split, RefineMode mode,
-                          std::size_t candidates, const Executor& executor, const Job& job) {
-  QueryOptions options;
-  options.k = std::min({kDepth + 1, split.pool_ids.size(), candidates});
-  options.refine = mode;
-  options.candidates = std::min(candidates, split.pool_ids.size());
-  options.filter = split.filter;
-  const BatchResults results =
-      engine.search(split.validation_queries, options, executor, Job{nullptr, job.stop});
-  std::vector<Id> ids(split.validation_queries.rows() * kDepth, Id{-1});
-  for (std::size_t q = 0; q < split.validation_queries.rows(); ++q) {
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < results.k && written < kDepth; ++i) {
-      const Id id = results.ids[q * results.k + i];
-      if (id != split.self_ids[q]) ids[q * kDepth + written++] = id;
-    }
-  }
-  return quality({ids, kDepth}, split.relevance);
-}
-
-// A learned metric, its projection, and how it was learned, so that it can be learned again.
-struct Learned {
-  std::string name, view_name;
-  std::size_t view = 0;
-  bool whitening = false;
-  gnn::MetricOptions options;
-  LearnedProjection projection;
+struct Option {
+  std::string name;  // empty: not shown in the table
+  Config config;
   QualityTable quality;
+  bool variant = false;  // chosen only where it gains beyond the noise
 };
 
-LearnedProjection learn(const View& view, bool whitening, const MatrixView& rows,
-                        std::span<const gnn::Example> examples, const gnn::MetricOptions& options,
-                        const gnn::ValidateMetric& validate, std::size_t& steps,
-                        const Executor& executor, const Job& job) {
-  const Matrix in_view = apply(view.projection, rows, executor);
-  if (whitening) {
-    const Matrix weights = gnn::within_group_whitening(in_view, examples, {}, executor);
-    return {"whitened " + view.name, gnn::compose(weights, view.projection, executor),
-            options.initial_scale};
+// The queries of `more` behind those of `to`, numbered from `offset`.
+void append(QualityTable& to, const QualityTable& more, std::size_t offset) {
+  for (const std::size_t query : more.queries) to.queries.push_back(offset + query);
+  for (std::size_t m = 0; m < to.values.size(); ++m) {
+    to.values[m].insert(to.values[m].end(), more.values[m].begin(), more.values[m].end());
   }
-  const gnn::LearnedMetric metric =
-      gnn::train_metric(in_view, examples, options, executor, job, validate);
-  steps = metric.best_step;
-  return {view.name, gnn::compose(metric.weights, view.projection, executor), metric.scale};
 }
 
-std::vector<Learned> learn_candidates(const std::vector<View>& views, const TrainingSplit& split,
-                                      const TrainOptions& options, const Executor& executor,
-                                      const Job& job) {
-  const SpaceJudge judge(split, executor);
-  std::vector<Learned> candidates;
-  for (std::size_t v = 0; v < views.size(); ++v) {
-    for (const bool whitening : {false, true}) {
-      if (whitening && v > 0) continue;  // it undoes the views' difference in scale
-      Learned candidate;
-      candidate.name = whitening ? "whitening" : "metric " + views[v].name;
-      candidate.view = v;
-      candidate.whitening = whitening;
-      candidate.options = options.metric;
-      if (options.epochs > 0) {
-        candidate.options.steps = std::max<std::size_t>(
-            1, options.epochs * split.training.size() / candidate.options.batch);
-      }
-      const Matrix queries = apply(views[v].projection, split.unit_queries, executor);
-      const Matrix pool = apply(views[v].projection, split.pool_rows, executor);
-      const auto in_space = [&](const Matrix& weights) {
-        const gnn::Projection metric(std::vector<float>(weights.cols(), 0.0F),
-                                     Matrix::copy_of(weights));
-        return judge.quality(apply(metric, queries, executor), apply(metric, pool, executor));
-      };
-      std::size_t steps = candidate.options.steps;
-      candidate.projection = learn(
-          views[v], whitening, split.rows, split.training, candidate.options,
-          [&](const Matrix& weights) { return in_space(weights).mean(Measure::kMap100); }, steps,
-          executor, job);
-      const gnn::Projection& learned = candidate.projection.projection;
-      candidate.quality = judge.quality(apply(learned, split.unit_queries, executor),
-                                        apply(learned, split.pool_rows, executor));
-      candidate.options.steps = std::max<std::size_t>(1, steps);
-      candidates.push_back(std::move(candidate));
+// Whether `x` is better than `y` on average over the places outside of group `without` (kGroups:
+// over all): by any margin, or by more than the standard error of the difference.
+bool better(std::span<const double> x, std::span<const double> y, bool beyond_noise,
+            std::size_t without = kGroups) {
+  double count = 0, sum = 0, squares = 0;
+  for (std::size_t q = 0; q < x.size(); ++q) {
+    if (q % kGroups == without) continue;
+    const double difference = x[q] - y[q];
+    ++count;
+    sum += difference;
+    squares += difference * difference;
+  }
+  if (count == 0) return false;
+  const double mean = sum / count;
+  if (!beyond_noise) return mean > 0;
+  const double variance = std::max(0.0, squares / count - mean * mean);
+  return mean > std::sqrt(variance / count);
+}
+
+// The option that the queries outside of group `without` choose.
+std::size_t choose(const std::vector<Option>& options, std::size_t without = kGroups) {
+  std::size_t chosen = 0;
+  for (std::size_t o = 1; o < options.size(); ++o) {
+    if (better(options[o].quality.of(Measure::kMap100),
+               options[chosen].quality.of(Measure::kMap100), options[o].variant, without)) {
+      chosen = o;
     }
   }
-  return candidates;
+  return chosen;
 }
 
-// The quality of the whole model on the held-out queries, with the use of its classes that gains
-// most there. Few queries decide nothing (the best of several uses would be the luckiest): below
-// kFewestToChoose the default stays.
-QualityTable choose_label_use(const Engine& engine, const TrainingSplit& split,
-                              std::size_t candidates,
-                              std::shared_ptr<const gnn::TrainedModel>& model,
-                              const Executor& executor, const Job& job) {
-  const auto whole = model;
-  const auto judge = [&](float weight, float share) {
-    model = whole->with_label_use(weight, share);
-    return judge_search(engine.with_trained(model), split, RefineMode::kTrained, candidates,
-                        executor, job);
-  };
-  if (whole->parts().centroids.rows() == 0) return judge(0.0F, 0.0F);
-  QualityTable best = judge(kLabelUses.front().weight, kLabelUses.front().plain_share);
-  if (best.queries.size() < kFewestToChoose) return best;
-  auto chosen = model;
-  for (const LabelUse& use : std::span(kLabelUses).subspan(1)) {
-    QualityTable quality = judge(use.weight, use.plain_share);
-    if (quality.mean(Measure::kMap100) <= best.mean(Measure::kMap100)) continue;
-    best = std::move(quality);
-    chosen = model;
+// Every query as judged by the option that the others chose.
+QualityTable cross_fitted(const std::vector<Option>& options) {
+  std::array<std::size_t, kGroups> choices{};
+  for (std::size_t g = 0; g < kGroups; ++g) choices[g] = choose(options, g);
+  QualityTable table;
+  table.queries = options.front().quality.queries;
+  for (std::size_t m = 0; m < table.values.size(); ++m) {
+    for (std::size_t q = 0; q < table.queries.size(); ++q) {
+      table.values[m].push_back(options[choices[q % kGroups]].quality.values[m][q]);
+    }
   }
-  model = chosen;
-  return best;
+  return table;
 }
 
 std::string percent_points(double share) {
@@ -219,15 +108,16 @@ std::string percent_points(double share) {
 // Accepts or refuses: the last line of the table is the trained model.
 void decide(TrainReport& report) {
   const TrainCandidate& trained = report.table.back();
-  const auto better = std::find_if(report.table.begin(), report.table.end(), [&](const auto& line) {
-    return line.name == "auto" && line.gain->mean > trained.gain->mean;
-  });
+  const auto automatic =
+      std::find_if(report.table.begin(), report.table.end(), [&](const auto& line) {
+        return line.name == "auto" && line.gain->mean > trained.gain->mean;
+      });
   const std::string interval =
       "[" + percent_points(trained.gain->low) + ", " + percent_points(trained.gain->high) + "]";
   if (!(trained.gain->low > 0)) {
     report.reason = "the 95% interval of its gain over plain search, " + interval +
                     " points of mAP@100, does not lie above 0";
-  } else if (better != report.table.end()) {
+  } else if (automatic != report.table.end()) {
     report.reason = "label-free refinement gains more on the held-out queries";
   } else {
     report.accepted = true;
@@ -235,6 +125,406 @@ void decide(TrainReport& report) {
                     " points of mAP@100, lies above 0";
   }
 }
+
+// What a checkpoint must agree with.
+std::uint64_t run_hash(const GraphSnapshot& snapshot, const TrainingData& data,
+                       const TrainOptions& options) {
+  std::uint64_t hash = 0;
+  const auto add = [&](const void* bytes, std::size_t size) {
+    hash = XXH3_64bits_withSeed(bytes, size, hash);
+  };
+  const auto add_rows = [&](const MatrixView& rows) {
+    for (std::size_t i = 0; i < rows.rows; ++i) add(rows.row(i), rows.cols * sizeof(float));
+  };
+  add_rows(snapshot.vectors());
+  add_rows(data.queries);
+  add(data.labels.data(), data.labels.size() * sizeof(std::int64_t));
+  for (const io::Judgement& judgement : data.judgements) {
+    const std::int64_t values[] = {static_cast<std::int64_t>(judgement.query), judgement.id,
+                                   judgement.grade};
+    add(values, sizeof values);
+  }
+  const gnn::MetricOptions& metric = options.metric;
+  const gnn::GnnTrainOptions& gnn = options.gnn_options;
+  const double numbers[] = {options.validation_fraction,
+                            static_cast<double>(options.unseen_classes),
+                            static_cast<double>(options.epochs),
+                            static_cast<double>(options.gnn),
+                            static_cast<double>(options.candidates),
+                            static_cast<double>(metric.steps),
+                            static_cast<double>(metric.batch),
+                            metric.rate,
+                            metric.penalty,
+                            metric.initial_scale,
+                            static_cast<double>(metric.check_every),
+                            static_cast<double>(gnn.layers),
+                            static_cast<double>(gnn.heads),
+                            static_cast<double>(gnn.window),
+                            static_cast<double>(gnn.steps),
+                            static_cast<double>(gnn.batch),
+                            static_cast<double>(gnn.most_nodes),
+                            static_cast<double>(gnn.check_every),
+                            gnn.rate,
+                            gnn.penalty};
+  add(numbers, sizeof numbers);
+  add(&metric.seed, sizeof metric.seed);
+  return hash;
+}
+
+// One split with what was learned from its training part.
+struct Fold {
+  TrainingSplit split;
+  std::unique_ptr<TrainJudge> judge;
+  std::vector<TrainedMetric> metrics;
+  std::unique_ptr<LearnedSpace> space;  // of the kind at hand
+  std::unique_ptr<LearnedSpace> gnn;    // over the chosen kind
+  std::size_t gnn_steps = 0;
+};
+
+class Trainer {
+ public:
+  Trainer(const Engine& engine, const TrainingData& data, const TrainOptions& options,
+          const Executor& executor, const Job& job)
+      : engine_(engine),
+        snapshot_(*engine.snapshot()),
+        options_(options),
+        executor_(executor),
+        job_(job),
+        checkpoint_(options.checkpoint, options.resume, run_hash(snapshot_, data, options)) {
+    SplitOptions split{options.validation_fraction, options.unseen_classes, options.metric.seed};
+    split.folds = folds_for(data, options.validation_fraction);
+    split.folds = std::max<std::size_t>(
+        1, std::min(split.folds, kMostFoldRows / std::max<std::size_t>(1, snapshot_.size())));
+    for (; split.fold < split.folds; ++split.fold) {
+      folds_.emplace_back();
+      folds_.back().split = split_training_data(snapshot_, data, split);
+    }
+    for (Fold& fold : folds_) {
+      fold.judge =
+          std::make_unique<TrainJudge>(engine, fold.split, options.candidates, executor, job);
+    }
+    views_ = train_views(folds_.front().split.base_rows, executor);
+    kinds_ = metric_kinds(views_);
+  }
+
+  TrainReport run() {
+    const TrainingSplit& first = folds_.front().split;
+    report_.examples = first.training.size() + first.held_out.size();
+    report_.classes = first.num_classes;
+    add_line("off", pooled([](Fold& fold) { return fold.judge->plain(); }));
+    if (report_.table.front().quality.queries.empty()) {
+      throw Error(ErrorCode::kEmpty, "no held-out query has anything relevant to find");
+    }
+    if (engine_.model()) {
+      add_line("auto", pooled([](Fold& fold) { return fold.judge->automatic(); }));
+    }
+    learn_metrics();
+    if (first.num_classes > 0) choose_labels();
+    if (options_.gnn) train_gnn_layers();
+    for (const Option& option : options_tried_) {
+      if (!option.name.empty()) add_line(option.name, option.quality);
+    }
+    add_line("trained", cross_fitted(options_tried_));
+    const Config chosen = options_tried_[choose(options_tried_)].config;
+    report_.view = kinds_[chosen.kind].name;
+    report_.gnn = chosen.gnn;
+    report_.spread = chosen.spread;
+    decide(report_);
+    if (report_.accepted) report_.model = learn_again(chosen);
+    return std::move(report_);
+  }
+
+ private:
+  template <class Judge>
+  QualityTable pooled(const Judge& judge) {
+    QualityTable all;
+    std::size_t offset = 0;
+    for (Fold& fold : folds_) {
+      append(all, judge(fold), offset);
+      offset += fold.split.validation_queries.rows();
+    }
+    return all;
+  }
+
+  void add_line(const std::string& name, QualityTable quality) {
+    TrainCandidate line{name, std::move(quality), std::nullopt};
+    if (!report_.table.empty()) {
+      line.gain = paired_bootstrap(report_.table.front().quality.of(Measure::kMap100),
+                                   line.quality.of(Measure::kMap100), options_.metric.seed);
+    }
+    report_.table.push_back(std::move(line));
+  }
+
+  std::string stage(const Fold& fold, const std::string& what) const {
+    return "fold " + std::to_string(&fold - folds_.data()) + ", " + what;
+  }
+
+  gnn::MetricOptions metric_options(std::size_t examples) const {
+    gnn::MetricOptions options = options_.metric;
+    if (options_.epochs > 0) {
+      options.steps = std::max<std::size_t>(1, options_.epochs * examples / options.batch);
+    }
+    return options;
+  }
+
+  // Each kind of metric in every fold, by itself and as a whole model. The spaces of the best kind
+  // are kept.
+  void learn_metrics() {
+    std::vector<std::unique_ptr<LearnedSpace>> best_spaces;
+    for (std::size_t k = 0; k < kinds_.size(); ++k) {
+      add_line("metric " + kinds_[k].name, pooled([&](Fold& fold) { return learn(fold, k); }));
+    }
+    // The joint metric, where there is one, is the default: a mean of several is less noisy.
+    for (std::size_t o = 0; o < kinds_.size(); ++o) {
+      const std::size_t k = kinds_.size() - 1 - o;
+      for (Fold& fold : folds_) {
+        fold.space = std::make_unique<LearnedSpace>(
+            snapshot_, LearnedProjection(fold.metrics[k].projection), executor_, job_);
+      }
+      Config config;
+      config.kind = k;
+      if (folds_.front().split.num_classes == 0) config.use = {0.0F, 0.0F};
+      options_tried_.push_back({"model " + kinds_[k].name, config, judge(config), o > 0});
+      if (choose(options_tried_) != o) continue;
+      best_spaces.clear();
+      for (Fold& fold : folds_) best_spaces.push_back(std::move(fold.space));
+    }
+    for (std::size_t f = 0; f < folds_.size(); ++f) folds_[f].space = std::move(best_spaces[f]);
+  }
+
+  QualityTable learn(Fold& fold, std::size_t kind) {
+    if (kinds_[kind].joint) {
+      fold.metrics.push_back(join(fold.metrics, fold.split.rows));
+    } else {
+      const TrainView& view = views_[kinds_[kind].view];
+      const Matrix queries = apply(view.projection, fold.split.unit_queries, executor_);
+      const Matrix pool = apply(view.projection, fold.split.pool_rows, executor_);
+      const auto validate = [&](const Matrix& weights) {
+        const gnn::Projection metric(std::vector<float>(weights.cols(), 0.0F),
+                                     Matrix::copy_of(weights));
+        return fold.judge
+            ->in_space(apply(metric, queries, executor_), apply(metric, pool, executor_))
+            .mean(Measure::kMap100);
+      };
+      fold.metrics.push_back(learn_metric(kinds_[kind], view, fold.split.rows, fold.split.training,
+                                          metric_options(fold.split.training.size()), validate,
+                                          checkpoint_.at(stage(fold, kinds_[kind].name)), executor_,
+                                          job_));
+    }
+    const gnn::Projection& metric = fold.metrics.back().projection.projection;
+    return fold.judge->in_space(apply(metric, fold.split.unit_queries, executor_),
+                                apply(metric, fold.split.pool_rows, executor_));
+  }
+
+  // The learned metrics of all views as one; `metrics` in the order of kinds_.
+  TrainedMetric join(std::span<const TrainedMetric> metrics, const MatrixView& rows) const {
+    std::vector<const TrainedMetric*> parts;
+    for (std::size_t k = 0; k < metrics.size(); ++k) {
+      if (!kinds_[k].whitening) parts.push_back(&metrics[k]);
+    }
+    return join_metrics(kinds_.back().name, parts, rows, executor_);
+  }
+
+  std::shared_ptr<const gnn::TrainedModel> model_of(const Fold& fold, const Config& config) const {
+    return (config.gnn ? *fold.gnn : *fold.space)
+        .model(fold.split.training_labels, fold.split.num_classes, config.spread, executor_, job_);
+  }
+  QualityTable judge(const Config& config) {
+    return pooled([&](Fold& fold) {
+      return fold.judge->trained(
+          *model_of(fold, config)->with_label_use(config.use.weight, config.use.plain_share));
+    });
+  }
+
+  // The probability of its class for every held-out vector, whose label the model did not see.
+  std::vector<double> hidden_labels_found(const Config& config) const {
+    std::vector<double> found;
+    for (const Fold& fold : folds_) {
+      const auto model = model_of(fold, config);
+      const gnn::ClassPosteriors& posteriors = model->parts().posteriors;
+      for (const gnn::Example& example : fold.split.held_out) {
+        const std::size_t row = fold.split.row_nodes[example.row] * gnn::kClassesKept;
+        double probability = 0;
+        for (std::size_t k = row; k < row + gnn::kClassesKept; ++k) {
+          if (posteriors.classes[k] != example.group) continue;
+          probability = static_cast<double>(posteriors.roots[k]) * posteriors.roots[k];
+        }
+        found.push_back(probability);
+      }
+    }
+    return found;
+  }
+
+  // For the best kind: how labels spread, by the labels it hides; then how far classes count, where
+  // what is judged, labelled vectors alone, is most of what will be searched.
+  void choose_labels() {
+    Option& best = options_tried_[choose(options_tried_)];
+    std::vector<double> found = hidden_labels_found(best.config);
+    const LabelSpread before = best.config.spread;
+    for (const LabelSpread& spread : std::span(kSpreads).subspan(1)) {
+      Config config = best.config;
+      config.spread = spread;
+      std::vector<double> more = hidden_labels_found(config);
+      if (!better(more, found, true)) continue;
+      found = std::move(more);
+      best.config = config;
+    }
+    if (best.config.spread.window != before.window) best.quality = judge(best.config);
+    if (report_.examples * 2 < snapshot_.size()) return;
+    Config config = best.config;
+    std::vector<std::shared_ptr<const gnn::TrainedModel>> models;
+    for (const Fold& fold : folds_) models.push_back(model_of(fold, config));
+    for (const LabelUse& use : std::span(kLabelUses).subspan(1)) {
+      config.use = use;
+      std::size_t f = 0;
+      QualityTable quality = pooled([&](Fold& fold) {
+        return fold.judge->trained(*models[f++]->with_label_use(use.weight, use.plain_share));
+      });
+      options_tried_.push_back({"", config, std::move(quality), true});
+    }
+  }
+
+  // The examples that are nodes of the index, by node.
+  static std::vector<gnn::Example> by_node(const TrainingSplit& split,
+                                           std::span<const gnn::Example> examples) {
+    std::vector<gnn::Example> nodes;
+    for (const gnn::Example& example : examples) {
+      const std::uint32_t node = split.row_nodes[example.row];
+      if (node != gnn::kNoNode) nodes.push_back({node, example.group});
+    }
+    return nodes;
+  }
+
+  gnn::LearnedGnn learn_gnn(const TrainingSplit& split, std::span<const gnn::Example> examples,
+                            const TrainedMetric& metric, const LearnedSpace& space,
+                            const gnn::GnnTrainOptions& options,
+                            const gnn::Checkpointing& checkpointing,
+                            const TrainJudge* judge) const {
+    const Matrix view = apply(metric.projection.projection, split.base_rows, executor_);
+    Matrix identity(view.cols(), view.cols());
+    for (std::size_t i = 0; i < view.cols(); ++i) identity.row(i)[i] = 1.0F;
+    gnn::GnnStart start{
+        view, identity, metric.projection.scale, space.windows(), LearnedSpace::window(), {}};
+    start.global_nodes = [&](std::size_t t) { return global_nodes(snapshot_, t); };
+    gnn::ValidateGnn validate;
+    if (judge != nullptr) {
+      validate = [&](const Matrix& weights, const gnn::GnnModel& model) {
+        return gnn_quality(start, weights, model, options.window, split, *judge);
+      };
+    }
+    return gnn::train_gnn(start, by_node(split, examples), options, executor_, job_, validate,
+                          checkpointing);
+  }
+
+  // Of the nodes' last states: the held-out are queries, who attend to their windows as queries do.
+  double gnn_quality(const gnn::GnnStart& start, const Matrix& weights, const gnn::GnnModel& model,
+                     std::size_t window, const TrainingSplit& split,
+                     const TrainJudge& judge) const {
+    Matrix x = Matrix::padded(start.view.rows, weights.rows());
+    kernels::gemm_nt(start.view, weights, x, executor_);
+    gnn::l2_normalise(x, executor_);
+    const auto rows_of = [&](std::span<const Id> ids, const MatrixView& state) {
+      Matrix rows = Matrix::padded(ids.size(), state.cols);
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        std::copy_n(state.row(snapshot_.find(ids[i]).value()), state.cols, rows.row(i));
+      }
+      return rows;
+    };
+    double quality = 0;
+    gnn::run_gnn(
+        std::move(x), model, start.windows, start.stride, window, start.global_nodes,
+        [&](std::size_t t, const MatrixView& state) {
+          if (t < model.num_layers()) return;
+          quality = judge.in_space(rows_of(split.self_ids, state), rows_of(split.pool_ids, state))
+                        .mean(Measure::kMap100);
+        },
+        executor_, job_);
+    return quality;
+  }
+
+  LearnedProjection with_gnn(const gnn::LearnedGnn& learned, const TrainedMetric& metric) const {
+    return {metric.projection.view,
+            gnn::compose(learned.weights, metric.projection.projection, executor_), learned.scale,
+            std::make_shared<const gnn::GnnQuery>(learned.model, learned.shape),
+            options_.gnn_options.window};
+  }
+
+  gnn::GnnTrainOptions gnn_options() const {
+    gnn::GnnTrainOptions options = options_.gnn_options;
+    options.seed = options_.metric.seed;
+    return options;
+  }
+
+  void train_gnn_layers() {
+    Config config = options_tried_[choose(options_tried_)].config;
+    try {
+      for (Fold& fold : folds_) {
+        const bool labels = fold.split.num_classes > 0;  // else the held-out are no nodes
+        const gnn::LearnedGnn learned = learn_gnn(
+            fold.split, fold.split.training, fold.metrics[config.kind], *fold.space, gnn_options(),
+            checkpoint_.at(stage(fold, "gnn")), labels ? fold.judge.get() : nullptr);
+        fold.gnn_steps = learned.best_step;
+        fold.gnn = std::make_unique<LearnedSpace>(
+            snapshot_, with_gnn(learned, fold.metrics[config.kind]), executor_, job_);
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kEmpty) throw;
+      return;  // no query has two relevant vectors
+    }
+    config.gnn = true;
+    options_tried_.push_back({"gnn", config, judge(config), true});
+  }
+
+  // Once more, with what was held out, for as long as was best.
+  std::shared_ptr<const gnn::TrainedModel> learn_again(const Config& chosen) {
+    const TrainingSplit& split = folds_.front().split;
+    const MetricKind& kind = kinds_[chosen.kind];
+    std::vector<gnn::Example> everything = split.training;
+    everything.insert(everything.end(), split.held_out.begin(), split.held_out.end());
+    const auto mean = [&](const auto& steps_of) {
+      double sum = 0;
+      for (const Fold& fold : folds_) sum += static_cast<double>(steps_of(fold));
+      return std::max<std::size_t>(
+          1, static_cast<std::size_t>(std::lround(sum / static_cast<double>(folds_.size()))));
+    };
+    const auto learn_kind = [&](std::size_t k) {
+      gnn::MetricOptions options = metric_options(split.training.size());
+      options.steps = mean([&](const Fold& fold) { return fold.metrics[k].steps; });
+      return learn_metric(kinds_[k], views_[kinds_[k].view], split.rows, everything, options, {},
+                          checkpoint_.at("all, " + kinds_[k].name), executor_, job_);
+    };
+    std::vector<TrainedMetric> metrics;
+    if (kind.joint) {
+      for (std::size_t k = 0; k + 1 < kinds_.size(); ++k) {
+        metrics.push_back(kinds_[k].whitening ? TrainedMetric() : learn_kind(k));
+      }
+    }
+    const TrainedMetric metric = kind.joint ? join(metrics, split.rows) : learn_kind(chosen.kind);
+    auto space = std::make_unique<LearnedSpace>(snapshot_, LearnedProjection(metric.projection),
+                                                executor_, job_);
+    if (chosen.gnn) {
+      gnn::GnnTrainOptions gnn = gnn_options();
+      gnn.steps = mean([](const Fold& fold) { return fold.gnn_steps; });
+      const gnn::LearnedGnn learned =
+          learn_gnn(split, everything, metric, *space, gnn, checkpoint_.at("all, gnn"), nullptr);
+      space = std::make_unique<LearnedSpace>(snapshot_, with_gnn(learned, metric), executor_, job_);
+    }
+    return space->model(split.all_labels, split.num_classes, chosen.spread, executor_, job_)
+        ->with_label_use(chosen.use.weight, chosen.use.plain_share);
+  }
+
+  const Engine& engine_;
+  const GraphSnapshot& snapshot_;
+  const TrainOptions& options_;
+  const Executor& executor_;
+  const Job& job_;
+  TrainCheckpoint checkpoint_;
+  std::vector<Fold> folds_;
+  std::vector<TrainView> views_;
+  std::vector<MetricKind> kinds_;
+  std::vector<Option> options_tried_;
+  TrainReport report_;
+};
 
 }  // namespace
 
@@ -247,58 +537,13 @@ void TrainOptions::validate() const {
     throw Error(ErrorCode::kInvalidArgument, "train options: candidates must be at least 1");
   }
   metric.validate();
+  gnn_options.validate();
 }
 
 TrainReport train(const Engine& engine, const TrainingData& data, const TrainOptions& options,
                   const Executor& executor, const Job& job) {
   options.validate();
-  const GraphSnapshot& snapshot = *engine.snapshot();
-  const TrainingSplit split = split_training_data(snapshot, data, options.validation_fraction,
-                                                  options.unseen_classes, options.metric.seed);
-  TrainReport report;
-  report.examples = split.training.size() + split.held_out.size();
-  report.classes = split.num_classes;
-  const auto add = [&](const std::string& name, QualityTable quality) {
-    TrainCandidate line{name, std::move(quality), std::nullopt};
-    if (!report.table.empty()) {
-      line.gain = paired_bootstrap(report.table.front().quality.of(Measure::kMap100),
-                                   line.quality.of(Measure::kMap100), options.metric.seed);
-    }
-    report.table.push_back(std::move(line));
-  };
-  const auto judge = [&](RefineMode mode) {
-    return judge_search(engine, split, mode, options.candidates, executor, job);
-  };
-  add("off", judge(RefineMode::kOff));
-  if (report.table.front().quality.queries.empty()) {
-    throw Error(ErrorCode::kEmpty, "no held-out query has anything relevant to find");
-  }
-  if (engine.model()) add("auto", judge(RefineMode::kAuto));
-
-  const std::vector<View> views = views_of(split.base_rows, executor);
-  std::vector<Learned> candidates = learn_candidates(views, split, options, executor, job);
-  for (const Learned& candidate : candidates) add(candidate.name, candidate.quality);
-  const auto best = std::max_element(
-      candidates.begin(), candidates.end(), [](const Learned& a, const Learned& b) {
-        return a.quality.mean(Measure::kMap100) < b.quality.mean(Measure::kMap100);
-      });
-  report.view = best->name;
-  auto model = prepare_trained(snapshot, std::move(best->projection), split.training_labels,
-                               split.num_classes, executor, job);
-  add("trained", choose_label_use(engine, split, options.candidates, model, executor, job));
-  decide(report);
-  if (!report.accepted) return report;
-
-  // Once more, with what was held out.
-  std::vector<gnn::Example> everything = split.training;
-  everything.insert(everything.end(), split.held_out.begin(), split.held_out.end());
-  std::size_t steps = 0;
-  LearnedProjection learned = learn(views[best->view], best->whitening, split.rows, everything,
-                                    best->options, {}, steps, executor, job);
-  report.model = prepare_trained(snapshot, std::move(learned), split.all_labels, split.num_classes,
-                                 executor, job)
-                     ->with_label_use(model->label_weight(), model->plain_share());
-  return report;
+  return Trainer(engine, data, options, executor, job).run();
 }
 
 }  // namespace halo

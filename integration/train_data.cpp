@@ -1,7 +1,9 @@
 #include "halo/integration/train_data.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -16,8 +18,9 @@ namespace halo {
 namespace {
 
 constexpr std::size_t kMostHeldOut = 1000;
-constexpr std::size_t kFewestHeldOut = 5;
-constexpr std::size_t kMostRows = 20000;  // of the pool, in which metrics are compared
+constexpr std::size_t kFewestHeldOut = 5;  // in all folds
+constexpr double kEnoughHeldOut = 200;     // in all folds, where the data has as many
+constexpr std::size_t kMostRows = 20000;   // of the pool, in which metrics are compared
 
 Matrix gather(const MatrixView& from, std::span<const std::uint32_t> rows) {
   Matrix out = Matrix::padded(rows.size(), from.cols);
@@ -41,9 +44,11 @@ void shuffle(std::vector<T>& items, std::uint64_t seed) {
   for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random.below(i)]);
 }
 
-std::size_t held_out_count(std::size_t items, double fraction, const std::string& of_what) {
-  const auto wanted = static_cast<std::size_t>(fraction * static_cast<double>(items));
-  if (wanted < kFewestHeldOut) {
+// How many of the items each fold holds out.
+std::size_t held_out_count(std::size_t items, const SplitOptions& options,
+                           const std::string& of_what) {
+  const auto wanted = static_cast<std::size_t>(options.fraction * static_cast<double>(items));
+  if (wanted * options.folds < kFewestHeldOut) {
     throw Error(ErrorCode::kEmpty, std::to_string(items) + " " + of_what +
                                        " are too few: " + std::to_string(kFewestHeldOut) +
                                        " are held out to judge by");
@@ -51,20 +56,12 @@ std::size_t held_out_count(std::size_t items, double fraction, const std::string
   return std::min(wanted, kMostHeldOut);
 }
 
-// Classes numbered in the order of their labels.
-std::vector<std::uint32_t> classes_of(std::span<const std::int64_t> labels, std::size_t& count) {
-  std::map<std::int64_t, std::uint32_t> numbers;
-  for (const std::int64_t label : labels) {
-    if (label >= 0) numbers.emplace(label, 0);
-  }
-  count = 0;
-  for (auto& [label, number] : numbers) number = static_cast<std::uint32_t>(count++);
-  std::vector<std::uint32_t> classes;
-  classes.reserve(labels.size());
-  for (const std::int64_t label : labels) {
-    classes.push_back(label < 0 ? gnn::kNoClass : numbers.at(label));
-  }
-  return classes;
+// The first `count` of what follows in the order, once the folds before have taken theirs.
+template <class T>
+void take_fold(std::vector<T>& order, std::size_t count, const SplitOptions& options) {
+  const std::size_t begin = count * options.fold % order.size();
+  std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(begin), order.end());
+  order.resize(count);
 }
 
 void fill_pool(const GraphSnapshot& snapshot, std::vector<std::uint32_t> pool,
@@ -74,8 +71,8 @@ void fill_pool(const GraphSnapshot& snapshot, std::vector<std::uint32_t> pool,
   split.pool_rows = gather(split.base_rows, pool);
 }
 
-void split_labels(const GraphSnapshot& snapshot, const TrainingData& data, double fraction,
-                  bool unseen_classes, std::uint64_t seed, TrainingSplit& split) {
+void split_labels(const GraphSnapshot& snapshot, const TrainingData& data,
+                  const SplitOptions& options, TrainingSplit& split) {
   if (data.labels.size() != snapshot.size()) {
     throw Error(ErrorCode::kInvalidArgument, std::to_string(data.labels.size()) + " labels for " +
                                                  std::to_string(snapshot.size()) + " vectors");
@@ -90,13 +87,15 @@ void split_labels(const GraphSnapshot& snapshot, const TrainingData& data, doubl
   std::sort(labelled.begin(), labelled.end(),
             [&](std::uint32_t a, std::uint32_t b) { return snapshot.id(a) < snapshot.id(b); });
   std::vector<std::uint32_t> order = labelled;
-  shuffle(order, seed);
-  if (unseen_classes) {
+  shuffle(order, options.seed);
+  if (options.unseen_classes) {
     std::vector<std::uint32_t> classes(split.num_classes);
     for (std::uint32_t c = 0; c < classes.size(); ++c) classes[c] = c;
-    shuffle(classes, seed + 1);
-    classes.resize(std::max<std::size_t>(
-        1, static_cast<std::size_t>(fraction * static_cast<double>(classes.size()))));
+    shuffle(classes, options.seed + 1);
+    const auto held_out = options.fraction * static_cast<double>(classes.size());
+    if (!classes.empty()) {
+      take_fold(classes, std::max<std::size_t>(1, static_cast<std::size_t>(held_out)), options);
+    }
     std::sort(classes.begin(), classes.end());
     std::erase_if(order, [&](std::uint32_t node) {
       return !std::binary_search(classes.begin(), classes.end(), split.all_labels[node]);
@@ -105,13 +104,14 @@ void split_labels(const GraphSnapshot& snapshot, const TrainingData& data, doubl
     queries = order;
     queries.resize(std::min(queries.size(), kMostHeldOut));
   } else {
-    order.resize(held_out_count(order.size(), fraction, "labelled vectors"));
+    take_fold(order, held_out_count(order.size(), options, "labelled vectors"), options);
     for (const std::uint32_t node : order) split.training_labels[node] = gnn::kNoClass;
     queries = order;
   }
   std::sort(queries.begin(), queries.end());
 
   split.rows = gather(split.base_rows, labelled);
+  split.row_nodes = labelled;
   for (std::uint32_t i = 0; i < labelled.size(); ++i) {
     const std::uint32_t label = split.all_labels[labelled[i]];
     const bool shown = split.training_labels[labelled[i]] != gnn::kNoClass;
@@ -141,8 +141,8 @@ void split_labels(const GraphSnapshot& snapshot, const TrainingData& data, doubl
   split.relevance = Relevance::from_judgements(judgements, queries.size());
 }
 
-void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data, double fraction,
-                      std::uint64_t seed, bool unit, TrainingSplit& split) {
+void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data,
+                      const SplitOptions& options, bool unit, TrainingSplit& split) {
   validate_queries(snapshot, data.queries);
   std::map<std::size_t, std::vector<std::uint32_t>> relevant;
   for (const io::Judgement& judgement : data.judgements) {
@@ -159,10 +159,10 @@ void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data, d
   }
   std::vector<std::uint32_t> order;
   for (const auto& [query, nodes] : relevant) order.push_back(static_cast<std::uint32_t>(query));
-  const std::size_t held_out = held_out_count(order.size(), fraction, "judged queries");
-  shuffle(order, seed);
-  std::vector<std::uint32_t> queries(order.begin(),
-                                     order.begin() + static_cast<std::ptrdiff_t>(held_out));
+  const std::size_t held_out = held_out_count(order.size(), options, "judged queries");
+  shuffle(order, options.seed);
+  std::vector<std::uint32_t> queries = order;
+  take_fold(queries, held_out, options);
   std::sort(queries.begin(), queries.end());
 
   // Rows: the judged queries, then every vector that is relevant to one of them.
@@ -180,6 +180,8 @@ void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data, d
         i < judged.size() ? judged_rows.row(i) : split.base_rows.row(nodes[i - judged.size()]);
     std::copy_n(from, snapshot.dim(), split.rows.row(i));
   }
+  split.row_nodes.assign(judged.size(), gnn::kNoNode);
+  split.row_nodes.insert(split.row_nodes.end(), nodes.begin(), nodes.end());
   for (std::uint32_t i = 0; i < judged.size(); ++i) {
     auto& examples = std::binary_search(queries.begin(), queries.end(), judged[i]) ? split.held_out
                                                                                    : split.training;
@@ -207,9 +209,37 @@ void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data, d
 
 }  // namespace
 
+std::vector<std::uint32_t> classes_of(std::span<const std::int64_t> labels, std::size_t& count) {
+  std::map<std::int64_t, std::uint32_t> numbers;
+  for (const std::int64_t label : labels) {
+    if (label >= 0) numbers.emplace(label, 0);
+  }
+  count = 0;
+  for (auto& [label, number] : numbers) number = static_cast<std::uint32_t>(count++);
+  std::vector<std::uint32_t> classes;
+  classes.reserve(labels.size());
+  for (const std::int64_t label : labels) {
+    classes.push_back(label < 0 ? gnn::kNoClass : numbers.at(label));
+  }
+  return classes;
+}
+
+std::size_t folds_for(const TrainingData& data, double fraction) {
+  std::size_t items = static_cast<std::size_t>(std::count_if(
+      data.labels.begin(), data.labels.end(), [](std::int64_t label) { return label >= 0; }));
+  std::set<std::size_t> judged;
+  for (const io::Judgement& judgement : data.judgements) {
+    if (judgement.grade > 0) judged.insert(judgement.query);
+  }
+  items += judged.size();
+  const double held_out =
+      std::clamp(fraction * static_cast<double>(items), 1.0, static_cast<double>(kMostHeldOut));
+  const auto wanted = static_cast<std::size_t>(std::ceil(kEnoughHeldOut / held_out));
+  return std::min(wanted, static_cast<std::size_t>(1.0 / fraction));
+}
+
 TrainingSplit split_training_data(const GraphSnapshot& snapshot, const TrainingData& data,
-                                  double validation_fraction, bool unseen_classes,
-                                  std::uint64_t seed) {
+                                  const SplitOptions& options) {
   const bool labels = !data.labels.empty();
   if (labels == (data.queries.rows > 0)) {
     throw Error(ErrorCode::kInvalidArgument, "training needs labels, or queries with judgements");
@@ -218,9 +248,9 @@ TrainingSplit split_training_data(const GraphSnapshot& snapshot, const TrainingD
   const bool unit = snapshot.metric() != Metric::kL2;
   split.base_rows = as_refinement_sees(Matrix::copy_of(snapshot.vectors()), unit);
   if (labels) {
-    split_labels(snapshot, data, validation_fraction, unseen_classes, seed, split);
+    split_labels(snapshot, data, options, split);
   } else {
-    split_judgements(snapshot, data, validation_fraction, seed, unit, split);
+    split_judgements(snapshot, data, options, unit, split);
   }
   return split;
 }

@@ -38,6 +38,20 @@ void check_shapes(const LoopState& from, std::span<const MatrixSpan> parameters)
 
 }  // namespace
 
+LoopState copy_of(const LoopState& state) {
+  LoopState copy;
+  copy.step = state.step;
+  copy.best_step = state.best_step;
+  copy.checks_without_gain = state.checks_without_gain;
+  copy.best = state.best;
+  copy.done = state.done;
+  copy.losses = state.losses;
+  copy.parameters = copies_of(state.parameters);
+  copy.moments = copies_of(state.moments);
+  copy.kept = copies_of(state.kept);
+  return copy;
+}
+
 LoopState run_training_loop(std::string_view stage, std::span<const MatrixSpan> parameters,
                             const LoopOptions& options, const LossAndGradients& step,
                             const std::function<double()>& validate,
@@ -56,13 +70,7 @@ LoopState run_training_loop(std::string_view stage, std::span<const MatrixSpan> 
     check_shapes(from, parameters);
     assign(from.parameters, parameters);
     adam.restore(from.step, copies_of(from.moments));
-    state.step = from.step;
-    state.best_step = from.best_step;
-    state.checks_without_gain = from.checks_without_gain;
-    state.best = from.best;
-    state.done = from.done;
-    state.losses = from.losses;
-    state.kept = copies_of(from.kept);
+    state = copy_of(from);
   } else {
     if (validate) state.best = validate();
     state.kept = copies_of(parameters);

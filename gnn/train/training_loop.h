@@ -29,6 +29,9 @@ struct LoopState {
   std::vector<Matrix> kept;        ///< the parameters at best_step
 };
 
+/// A deep copy.
+LoopState copy_of(const LoopState& state);
+
 struct LoopOptions {
   std::size_t steps = 250;
   std::size_t check_every = 50;  ///< steps between validations, and between checkpoints

@@ -76,10 +76,23 @@ struct TrainCommand {
   std::size_t epochs = 0;  ///< 0: a fixed number of steps
   std::size_t candidates = 400;
   bool unseen_classes = false;
+  bool gnn = false;
+  double label_share = 1.0;          ///< of the labels, drawn by the seed
+  std::filesystem::path checkpoint;  ///< empty: none
+  bool resume = false;
 };
 /// Throws kNoGain, with the index unchanged, where validation refuses the model; the table is
 /// printed before.
 void run_train(const TrainCommand& command, Session& session);
+
+struct ImportModelCommand {
+  std::filesystem::path index;
+  std::filesystem::path model;      ///< .safetensors, see model_tensors.h
+  std::filesystem::path labels;     ///< empty: no classes
+  std::filesystem::path label_ids;  ///< empty: label i belongs to id i
+};
+/// Makes the index's trained model from a file.
+void run_import_model(const ImportModelCommand& command, Session& session);
 
 struct EvalCommand {
   std::filesystem::path index;

@@ -172,6 +172,18 @@ void register_train(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--candidates", command->candidates, "Candidates refined while validating")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  sub->add_option("--label-share", command->label_share,
+                  "Learn from this share of the labels, drawn by --seed")
+      ->check(CLI::Range(0.0, 1.0))
+      ->needs(labels)
+      ->capture_default_str();
+  sub->add_flag("--gnn", command->gnn,
+                "Also train the full GNN over the metric, end to end; kept where it is better");
+  CLI::Option* checkpoint =
+      sub->add_option("--checkpoint", command->checkpoint,
+                      "Keep the state of training in this file (.safetensors) while it runs");
+  sub->add_flag("--resume", command->resume, "Go on from --checkpoint, where that exists")
+      ->needs(checkpoint);
   sub->add_option("--export-model", command->export_model, "Write the model as .safetensors too");
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
@@ -179,6 +191,26 @@ void register_train(CLI::App& app, CommonOptions& common, Command& chosen) {
       throw CLI::RequiredError("--labels, or --queries with --qrels");
     }
     chosen = [command](Session& session) { run_train(*command, session); };
+  });
+}
+
+void register_import_model(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<ImportModelCommand>();
+  CLI::App* sub =
+      app.add_subcommand("import-model", "Make the index's trained model from a .safetensors file");
+  sub->add_option("--index", command->index, "The index file; it gets the model")->required();
+  sub->add_option("--model", command->model,
+                  "A metric, with or without GNN layers: as train --export-model writes, or made "
+                  "elsewhere (docs/training.md)")
+      ->required();
+  CLI::Option* labels = sub->add_option("--labels", command->labels,
+                                        "Labels of the vectors, whose classes searches then use");
+  sub->add_option("--label-ids", command->label_ids,
+                  "The ids --labels belong to; the other vectors have unknown labels")
+      ->needs(labels);
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_import_model(*command, session); };
   });
 }
 
@@ -262,6 +294,7 @@ void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
   register_search(app, common, chosen);
   register_refine(app, common, chosen);
   register_train(app, common, chosen);
+  register_import_model(app, common, chosen);
   register_eval(app, common, chosen);
   register_inspect(app, common, chosen);
   register_verify(app, common, chosen);

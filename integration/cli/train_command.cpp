@@ -1,7 +1,11 @@
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
+#include "halo/core/random.h"
 #include "halo/gnn/trained_model.h"
 #include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/label_files.h"
 #include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
@@ -12,33 +16,23 @@
 namespace halo::cli {
 namespace {
 
-// A label for every node of the index.
-std::vector<std::int64_t> labels_of_nodes(const TrainCommand& command,
-                                          const GraphSnapshot& snapshot) {
-  const std::vector<std::int64_t> labels = io::load_labels(command.labels);
-  std::vector<Id> ids;
-  if (command.label_ids.empty()) {
-    for (std::size_t i = 0; i < labels.size(); ++i) ids.push_back(static_cast<Id>(i));
-  } else {
-    ids = io::load_ids(command.label_ids);
+// Keeps a share of the known labels, drawn by the seed in the order of the ids, so that the same
+// ones are kept however the index was built.
+void keep_share(double share, std::uint64_t seed, const GraphSnapshot& snapshot,
+                std::vector<std::int64_t>& labels) {
+  if (share >= 1.0) return;
+  std::vector<Node> known;
+  for (Node node = 0; node < labels.size(); ++node) {
+    if (labels[node] >= 0) known.push_back(node);
   }
-  if (ids.size() != labels.size() || (command.label_ids.empty() && ids.size() != snapshot.size())) {
-    const std::size_t expected = command.label_ids.empty() ? snapshot.size() : ids.size();
-    throw Error(ErrorCode::kInvalidArgument, command.labels.string() + ": " +
-                                                 std::to_string(labels.size()) + " labels for " +
-                                                 std::to_string(expected) + " vectors");
+  std::sort(known.begin(), known.end(),
+            [&](Node a, Node b) { return snapshot.id(a) < snapshot.id(b); });
+  Random random(seed, 0x1abe1);
+  const auto kept = static_cast<std::size_t>(share * static_cast<double>(known.size()));
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    std::swap(known[i], known[i + random.below(known.size() - i)]);
+    if (i >= kept) labels[known[i]] = -1;
   }
-  std::vector<std::int64_t> of_nodes(snapshot.size(), -1);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    const auto node = snapshot.find(ids[i]);
-    if (!node) {
-      throw Error(ErrorCode::kUnknownId, command.labels.string() + ": the index has no id " +
-                                             std::to_string(ids[i]) +
-                                             " (one built with --ids needs --label-ids)");
-    }
-    of_nodes[*node] = labels[i];
-  }
-  return of_nodes;
 }
 
 nlohmann::ordered_json facts_of(const TrainCandidate& candidate) {
@@ -63,6 +57,8 @@ void report(const TrainCommand& command, const TrainReport& trained, double seco
       {"validation_queries", trained.table.front().quality.queries.size()},
       {"validation", nlohmann::ordered_json::array()},
       {"metric", trained.view},
+      {"gnn", trained.gnn},
+      {"label_window", trained.spread.window},
       {"accepted", trained.accepted},
       {"reason", trained.reason},
       {"train_seconds", seconds},
@@ -102,7 +98,7 @@ void report(const TrainCommand& command, const TrainReport& trained, double seco
         << "Training took " << duration(seconds) << " on " << session.executor().threads()
         << " threads.\n";
     if (trained.model) {
-      out << "The model, on the " << trained.view << ", takes "
+      out << "The model, on the metric " << trained.view << ", takes "
           << bytes(trained.model->memory_bytes()) << "; search with --refine trained.\n";
     }
   });
@@ -115,11 +111,17 @@ void run_train(const TrainCommand& command, Session& session) {
     check_output(command.export_model,
                  {command.index, command.labels, command.queries, command.qrels});
   }
+  if (!command.checkpoint.empty()) {
+    check_output(command.checkpoint, {command.index, command.labels, command.queries, command.qrels,
+                                      command.export_model});
+  }
   const Engine engine = Engine::load(command.index);
   TrainingData data;
   Matrix queries;
   if (!command.labels.empty()) {
-    data.labels = labels_of_nodes(command, *engine.snapshot());
+    data.labels = labels_of_nodes(command.labels, command.label_ids, *engine.snapshot());
+    keep_share(command.label_share, session.common().seed.value_or(1), *engine.snapshot(),
+               data.labels);
   } else {
     queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
     data.queries = queries;
@@ -130,6 +132,9 @@ void run_train(const TrainCommand& command, Session& session) {
   options.unseen_classes = command.unseen_classes;
   options.epochs = command.epochs;
   options.candidates = command.candidates;
+  options.gnn = command.gnn;
+  options.checkpoint = command.checkpoint;
+  options.resume = command.resume;
   options.metric.seed = session.common().seed.value_or(options.metric.seed);
   const auto started = std::chrono::steady_clock::now();
   const TrainReport trained = train(engine, data, options, session.executor(), session.job());

@@ -55,6 +55,7 @@ enum class SectionKind : std::uint32_t {
   kTrainedStates = 34,
   kTrainedWindows = 35,
   kTrainedClasses = 36,
+  kTrainedGnn = 37,
 };
 
 inline constexpr std::uint32_t kBundleVersion = 1;

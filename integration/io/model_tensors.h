@@ -1,11 +1,21 @@
-// A learned metric as a safetensors file, so that it can be read, or made, elsewhere.
+// A learned model as a safetensors file, so that it can be read, or made, elsewhere.
 //
 //   projection.mean    [dim]         subtracted first
 //   projection.weight  [rank, dim]   y = normalise(weight (x - mean))
 //   scale              [1]           of the cosines, in a softmax over classes
 //   class_centroids    [classes, rank]  where labels were learned from; not needed to read a model
-//   metadata           format = "halo.metric.1", view, unit_input = "true" or "false" (vectors are
-//                      scaled to unit length before the mean is subtracted: cosine and ip indexes)
+//
+// With a GNN over it, for every layer t = 0, 1, ...:
+//   layers.<t>.w_q, .w_k, .w_v, .w_o  [rank, rank]   q = x w_q, ...; head h owns the columns
+//                      h rank / heads ... of the first three and those rows of w_o
+//   layers.<t>.gate    [heads, rank / heads]   x <- normalise(x + (local + tanh(gate) global) w_o),
+//                      local and global the softmax attention, logits gnn_scale <q, k>, over the
+//                      node's window and over the layer's global nodes
+//
+//   metadata           format = "halo.metric.1" (without a GNN) or "halo.gnn.1"; view; unit_input =
+//                      "true" or "false" (vectors are scaled to unit length before the mean is
+//                      subtracted: cosine and ip indexes). halo.gnn.1: gnn_heads, gnn_scale,
+//                      gnn_window as decimal numbers; the layers are counted from the tensors
 //
 // Thread-safety: pure functions.
 #pragma once

@@ -1,6 +1,6 @@
 // A trained refinement model as sections of a bundle.
 //
-//   kTrainedManifest    JSON: form 1, the index (manifest_identity.h), sizes, options, the view,
+//   kTrainedManifest    JSON: form 2, the index (manifest_identity.h), sizes, options, the view,
 //   the
 //                       learned scale, the use of classes
 //   kTrainedProjection  float32: mean [dim], basis [rank, dim], centroids [classes, rank]
@@ -8,6 +8,9 @@
 //   kTrainedWindows     uint32 [size, window]: nearest first, 0xffffffff where there are fewer
 //   kTrainedClasses     uint32: entries [classes], then classes [size, 8]; then float32: the roots
 //                       of their probabilities [size, 8]. Missing where there are no classes
+//   kTrainedGnn         float32: a trained GNN's parameters, in the order of
+//                       GnnModel::named_parameters(); then uint32: each layer's global nodes.
+//                       Missing where the layers are content layers
 //
 // Thread-safety: pure functions.
 #pragma once

@@ -119,9 +119,61 @@ TEST_F(TrainTest, JudgementsThatMeanNothingAreRefused) {
   EXPECT_NE(report.reason.find("interval"), std::string::npos);
 }
 
+TEST_F(TrainTest, LabelsDrawnAtRandomAreRefused) {
+  std::vector<std::int64_t> labels;
+  Random random(8);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    labels.push_back(static_cast<std::int64_t>(random.below(6)));
+  }
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    TrainOptions options = fast();
+    options.metric.seed = seed;
+    options.gnn = seed == 1;
+    options.gnn_options.steps = 10;
+    const TrainReport report = train(engine_, by_node(engine_, labels), options, Executor(2));
+    EXPECT_FALSE(report.accepted) << seed;
+    EXPECT_EQ(report.model, nullptr);
+    EXPECT_LT(report.table.back().gain->mean, 0.05);
+  }
+}
+
+// Two of them are held out at a time: all of them judge.
+TEST_F(TrainTest, TenJudgedQueriesAreEnough) {
+  TrainingData data;
+  data.queries = queries_.vectors;
+  for (std::size_t q = 0; q < 10; ++q) {
+    for (std::size_t i = q % 6; i < kRows; i += 12) {
+      data.judgements.push_back({q, static_cast<std::int64_t>(i), 1});
+    }
+  }
+  const TrainReport report = train(engine_, data, fast(), Executor(2));
+  EXPECT_EQ(report.table.front().quality.queries.size(), 10U);
+  ASSERT_TRUE(report.accepted) << report.reason;
+  const Data more = make_data(kQueries, 3);
+  EXPECT_GT(map_of(engine_.with_trained(report.model), base_, more, RefineMode::kTrained),
+            map_of(engine_, base_, more, RefineMode::kOff));
+}
+
+TEST_F(TrainTest, FoldsHoldOutEveryVectorOnce) {
+  std::vector<std::int64_t> labels = base_.labels;
+  for (std::size_t i = 60; i < kRows; ++i) labels[i] = -1;
+  const TrainingData data = by_node(engine_, labels);
+  EXPECT_EQ(folds_for(data, 0.2), 5U);
+  EXPECT_EQ(folds_for(by_node(engine_, base_.labels), 0.2), 2U);
+  EXPECT_EQ(folds_for(by_node(engine_, base_.labels), 0.4), 1U);
+  std::vector<int> times(60, 0);
+  for (std::size_t fold = 0; fold < 5; ++fold) {
+    const TrainingSplit split =
+        split_training_data(*engine_.snapshot(), data, {.folds = 5, .fold = fold});
+    for (const Id id : split.self_ids) ++times[static_cast<std::size_t>(id)];
+  }
+  EXPECT_TRUE(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
+}
+
 TEST_F(TrainTest, UnseenClassesAreHeldOutWhole) {
   const TrainingSplit split =
-      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels), 0.34, true, 1);
+      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels),
+                          {.fraction = 0.34, .unseen_classes = true});
   std::vector<bool> seen(6, false);
   for (const gnn::Example& example : split.training) seen[example.group] = true;
   EXPECT_EQ(std::count(seen.begin(), seen.end(), true), 4);
@@ -130,7 +182,7 @@ TEST_F(TrainTest, UnseenClassesAreHeldOutWhole) {
 
 TEST_F(TrainTest, SplitsHoldTheirPromises) {
   const TrainingSplit split =
-      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels), 0.2, false, 7);
+      split_training_data(*engine_.snapshot(), by_node(engine_, base_.labels), {.seed = 7});
   EXPECT_EQ(split.held_out.size(), kRows / 5);
   EXPECT_EQ(split.training.size() + split.held_out.size(), kRows);
   EXPECT_EQ(split.validation_queries.rows(), kRows / 5);
@@ -197,6 +249,104 @@ TEST_F(TrainTest, SameBytesAtAnyThreadCountAndAfterLoading) {
   const BatchResults after = loaded.search(queries_.vectors, options, Executor(2));
   EXPECT_EQ(before.ids, after.ids);
   EXPECT_EQ(before.scores, after.scores);
+}
+
+// Stops after each state that is written, until training comes to its end.
+TEST_F(TrainTest, AnInterruptedTrainingGoesOnToTheSameBytes) {
+  const test::TemporaryFolder folder;
+  TrainOptions options = fast();
+  options.metric.check_every = 20;
+  options.gnn = true;
+  options.gnn_options.steps = 8;
+  options.gnn_options.check_every = 4;
+  options.gnn_options.batch = 32;
+  const TrainingData data = by_node(engine_, base_.labels);
+  const TrainReport whole = train(engine_, data, options, Executor(2));
+  ASSERT_TRUE(whole.accepted) << whole.reason;
+  options.checkpoint = folder / "checkpoint";
+  options.resume = true;
+
+  struct StopAfter : ProgressSink {
+    explicit StopAfter(int items) : left(items) {}
+    void start(std::string_view, std::uint64_t) override {}
+    void advance(std::uint64_t items) override {
+      left -= static_cast<int>(items);
+      if (left < 0) source.request_stop();
+    }
+    void finish() override {}
+    int left;
+    std::stop_source source;
+  };
+  int interruptions = 0;
+  TrainReport resumed;
+  for (int items = 30;; items += 47) {
+    ASSERT_LT(interruptions, 100);
+    StopAfter stop(items);
+    try {
+      resumed = train(engine_, data, options, Executor(1), Job{&stop, stop.source.get_token()});
+      break;
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), ErrorCode::kCancelled);
+      ++interruptions;
+    }
+  }
+  EXPECT_GE(interruptions, 3);
+  ASSERT_NE(resumed.model, nullptr);
+  EXPECT_TRUE(file_of(engine_.with_trained(whole.model), folder / "whole") ==
+              file_of(engine_.with_trained(resumed.model), folder / "resumed"));
+  options.metric.seed = 9;
+  test::expect_error(ErrorCode::kModelMismatch, "other vectors, examples or options",
+                     [&] { train(engine_, data, options, Executor(1)); });
+}
+
+TEST_F(TrainTest, AGnnIsStoredAndSearchesAsItDid) {
+  const test::TemporaryFolder folder;
+  const gnn::GnnShape shape{2, 4, 20.0F};
+  const Matrix basis = test::random_matrix(8, kDim, 3);
+  gnn::GnnModel layers = gnn::make_gnn(8, shape);
+  std::vector<Matrix> values;
+  std::vector<attention::NamedMatrix> named;
+  for (const auto& parameter : layers.named_parameters()) {
+    values.push_back(Matrix::copy_of(parameter.value));
+    for (std::size_t i = 0; i < values.back().rows(); ++i) {
+      for (float& value : values.back().span().row_span(i)) value += 0.1F;
+    }
+    named.push_back({parameter.name, values.back()});
+  }
+  const auto query = std::make_shared<const gnn::GnnQuery>(layers.with_parameters(named), shape);
+  const Engine trained = engine_.with_trained(prepare_trained(
+      *engine_.snapshot(),
+      {"made", gnn::Projection(std::vector<float>(kDim, 0.0F), Matrix::copy_of(basis)), 10.0F,
+       query, 12},
+      {}, 0, Executor(2)));
+  trained.save(folder / "index");
+  const Engine loaded = Engine::load(folder / "index");
+  EXPECT_EQ(loaded.trained()->parts().gnn_window, 12U);
+  QueryOptions options;
+  options.refine = RefineMode::kTrained;
+  options.candidates = 100;
+  EXPECT_EQ(trained.search(queries_.vectors, options, Executor(1)).scores,
+            loaded.search(queries_.vectors, options, Executor(2)).scores);
+  const auto truncate = [&](std::size_t cut) {
+    const io::BundleReader reader(folder / "index");
+    io::BundleWriter writer;
+    for (const auto& section : reader.sections()) {
+      auto bytes = reader.read(section);
+      if (section.kind == io::SectionKind::kTrainedGnn) {
+        if (cut == 0) {
+          const float bad = std::numeric_limits<float>::quiet_NaN();
+          std::memcpy(bytes.data(), &bad, sizeof bad);
+        }
+        bytes.resize(bytes.size() - cut);
+      }
+      writer.add(section.kind, section.name, std::move(bytes));
+    }
+    writer.write(folder / "forged");
+    test::expect_error(ErrorCode::kCorrupt, cut == 0 ? "" : "bytes",
+                       [&] { Engine::load(folder / "forged"); });
+  };
+  truncate(4);
+  truncate(0);
 }
 
 TEST_F(TrainTest, ForgedModelsAreRefused) {
@@ -270,15 +420,17 @@ TEST_F(TrainTest, RefusesWhatItCannotLearnFrom) {
   const Engine other = build(make_data(50, 9).vectors);
   const auto model = prepare_trained(
       *other.snapshot(),
-      {"pca", gnn::Projection(std::vector<float>(kDim, 0.0F), test::random_matrix(4, kDim, 1)), 10},
+      {"pca", gnn::Projection(std::vector<float>(kDim, 0.0F), test::random_matrix(4, kDim, 1)), 10,
+       nullptr, 0},
       {}, 0, Executor(1));
   test::expect_error(ErrorCode::kModelMismatch, "trained model",
                      [&] { engine_.with_trained(model); });
   test::expect_error(ErrorCode::kModelMismatch, "dimension", [&] {
     prepare_trained(
         *other.snapshot(),
-        {"pca", gnn::Projection(std::vector<float>(7, 0.0F), test::random_matrix(4, 7, 1)), 10}, {},
-        0, Executor(1));
+        {"pca", gnn::Projection(std::vector<float>(7, 0.0F), test::random_matrix(4, 7, 1)), 10,
+         nullptr, 0},
+        {}, 0, Executor(1));
   });
 }
 

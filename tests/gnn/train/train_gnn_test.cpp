@@ -99,19 +99,7 @@ TEST(TrainGnn, SameBytesAtAnyThreadCountAndAfterAnyInterruption) {
   };
   std::vector<LoopState> states;
   Checkpointing keep;
-  keep.save = [&](const LoopState& state) {
-    LoopState copy;
-    copy.step = state.step;
-    copy.best_step = state.best_step;
-    copy.checks_without_gain = state.checks_without_gain;
-    copy.best = state.best;
-    copy.done = state.done;
-    copy.losses = state.losses;
-    for (const Matrix& m : state.parameters) copy.parameters.push_back(Matrix::copy_of(m));
-    for (const Matrix& m : state.moments) copy.moments.push_back(Matrix::copy_of(m));
-    for (const Matrix& m : state.kept) copy.kept.push_back(Matrix::copy_of(m));
-    states.push_back(std::move(copy));
-  };
+  keep.save = [&](const LoopState& state) { states.push_back(copy_of(state)); };
   const LearnedGnn whole =
       train_gnn(g.start(), g.examples, fast(), Executor(1), {}, validate, keep);
   EXPECT_TRUE(same(whole, train_gnn(g.start(), g.examples, fast(), Executor(3), {}, validate)));

@@ -48,6 +48,35 @@ TEST_F(TrainCommandTest, PrintsTheTableAndSearchesWithWhatItLearned) {
   EXPECT_EQ(halo({"verify", "--index", index}).code, 0);
 }
 
+TEST_F(TrainCommandTest, AnExportedModelIsImportedIntoAnotherIndexOfTheSameVectors) {
+  const std::string index = build_index();
+  const std::string checkpoint = path("checkpoint.safetensors");
+  ASSERT_EQ(halo({"train", "--index", index, "--labels", path("labels.npy"), "--candidates", "100",
+                  "--label-share", "0.5", "--checkpoint", checkpoint, "--export-model",
+                  path("m.safetensors"), "--quiet"})
+                .code,
+            0);
+  EXPECT_FALSE(read_text(checkpoint).empty());
+  EXPECT_EQ(halo({"train", "--index", index, "--labels", path("labels.npy"), "--candidates", "100",
+                  "--checkpoint", checkpoint, "--resume", "--quiet"})
+                .code,
+            1);  // of half the labels
+  build_index();
+  const Outcome outcome = halo({"import-model", "--index", index, "--model", path("m.safetensors"),
+                                "--labels", path("labels.npy"), "--json", "--quiet"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.json()["classes"], 6);
+  EXPECT_EQ(outcome.json()["gnn_layers"], 0);
+  EXPECT_EQ(halo({"search", "--index", index, "--queries", path("queries.npy"), "--refine",
+                  "trained", "--candidates", "100", "--quiet"})
+                .code,
+            0);
+  const std::string other = build_index("l2");
+  expect_refused(
+      halo({"import-model", "--index", other, "--model", path("m.safetensors"), "--quiet"}),
+      "model_mismatch", "another metric");
+}
+
 TEST_F(TrainCommandTest, RefusesWhatDoesNotHelpAndLeavesTheIndexAsItWas) {
   const std::string index = build_index();
   const std::string before = read_text(index);

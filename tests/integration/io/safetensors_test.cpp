@@ -183,6 +183,63 @@ TEST_F(ModelTensors, AnExportedModelIsImportedAsItWas) {
   expect_same(before, read_safetensors(folder_ / "again"), 1.0F);
 }
 
+// A metric of 8 to 4 dimensions and one GNN layer of 2 heads, made by PyTorch.
+TEST_F(ModelTensors, AModelWrittenByPyTorchBecomesOneOfTheIndex) {
+  const std::string command = "/usr/bin/python3 '" HALO_SOURCE_DIR
+                              "/tests/integration/io/torch_model.py' '" +
+                              (folder_ / "m").string() + "'";
+  const int status = std::system(command.c_str());  // NOLINT: the path is the build's own
+  if (status == -1 || WEXITSTATUS(status) == 77 || WEXITSTATUS(status) == 127) {
+    GTEST_SKIP() << "PyTorch is not installed";
+  }
+  ASSERT_EQ(status, 0);
+  LearnedProjection imported = import_model(folder_ / "m", *cosine_.snapshot());
+  EXPECT_EQ(imported.view, "torch");
+  ASSERT_NE(imported.gnn, nullptr);
+  EXPECT_EQ(imported.gnn->shape().layers, 1U);
+  EXPECT_EQ(imported.gnn->shape().heads, 2U);
+  EXPECT_EQ(imported.gnn->shape().scale, 12.5F);
+  EXPECT_EQ(imported.gnn_window, 6U);
+  // What PyTorch says comes out of the first vector, the others being its window.
+  const TensorFile file = read_safetensors(folder_ / "m");
+  const NamedTensor &rows = file.at("check.x"), &want = file.at("check.y");
+  std::vector<float> state(rows.values.begin(), rows.values.begin() + 4);
+  Matrix window(rows.shape[0] - 1, 4);
+  for (std::size_t i = 0; i < window.rows(); ++i) {
+    std::copy_n(rows.values.begin() + static_cast<std::ptrdiff_t>(4 * (i + 1)), 4, window.row(i));
+  }
+  gnn::GnnQuery::Scratch scratch;
+  imported.gnn->forward(0, state, window, window.view().sub_rows(0, 2), scratch);
+  for (std::size_t c = 0; c < 4; ++c) EXPECT_NEAR(state[c], want.values[c], 1e-5);
+  const auto trained =
+      prepare_trained(*cosine_.snapshot(), std::move(imported), {}, 0, Executor(1));
+  EXPECT_EQ(trained->parts().states.size(), 2U);
+  export_model(folder_ / "again", *trained);
+  const LearnedProjection again = import_model(folder_ / "again", *cosine_.snapshot());
+  EXPECT_EQ(again.gnn->shape().scale, 12.5F);
+}
+
+TEST_F(ModelTensors, RefusesGnnTensorsThatDoNotFit) {
+  TensorFile file = model(8);
+  file.metadata["format"] = "halo.gnn.1";
+  expect_refused(ErrorCode::kCorrupt, "gnn_heads is not a number", file);
+  file.metadata["gnn_heads"] = "2";
+  file.metadata["gnn_scale"] = "10";
+  file.metadata["gnn_window"] = "0";
+  expect_refused(ErrorCode::kCorrupt, "gnn_window", file);
+  file.metadata["gnn_window"] = "6";
+  expect_refused(ErrorCode::kCorrupt, "1 to 8 layers", file);
+  file.add("layers.0.w_q", halo::test::random_matrix(4, 4, 2).view());
+  expect_refused(ErrorCode::kUnsupportedFormat, "layers.0.w_k", file);
+  for (const char* name : {"layers.0.w_k", "layers.0.w_v", "layers.0.w_o"}) {
+    file.add(name, halo::test::random_matrix(4, 4, 3).view());
+  }
+  file.add("layers.0.gate", halo::test::random_matrix(2, 3, 4).view());
+  expect_refused(ErrorCode::kCorrupt, "layers.0.gate", file);
+  file.metadata["gnn_heads"] = "3";
+  expect_refused(ErrorCode::kCorrupt, "divide", file);
+}
+
 TEST_F(ModelTensors, RefusesModelsOfAnotherIndexAndForgedOnes) {
   expect_refused(ErrorCode::kModelMismatch, "dimension 9", model(9));
   TensorFile other = model(8);

@@ -1,3 +1,5 @@
+#include "halo/integration/learned_space.h"
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -6,17 +8,17 @@
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/train/train_gnn.h"
 #include "halo/index/neighbour_windows.h"
+#include "halo/index/vector_index.h"
 #include "halo/integration/index_identity.h"
-#include "halo/integration/train.h"
+#include "halo/integration/refine.h"
 
 namespace halo {
 namespace {
 
 constexpr std::size_t kWindow = 32;
 constexpr std::size_t kLayers = 2;
-constexpr std::size_t kEdgeWindow = 20;  // neighbours that classes spread over
-constexpr float kEdgeSharpness = 2.0F;
 constexpr std::size_t kRounds = 20;         // of propagation
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
 constexpr std::size_t kBuildEf = 100;
@@ -56,14 +58,17 @@ CsrMask learned_windows(const Matrix& z, const Executor& executor, const Job& jo
   return CsrMask::from_rows(std::move(rows), z.rows());
 }
 
+HalfMatrix copy_of(const HalfMatrix& from) {
+  HalfMatrix copy(from.rows(), from.cols());
+  for (std::size_t i = 0; i < from.rows(); ++i) std::copy_n(from.row(i), from.cols(), copy.row(i));
+  return copy;
+}
+
 // Rows of the mask, nearest first, with their cosines.
-struct Ordered {
-  std::vector<std::uint32_t> nodes;
-  std::vector<float> cosines;
-};
-Ordered nearest_first(const Matrix& z, const CsrMask& mask, const Executor& executor) {
-  Ordered ordered{std::vector<std::uint32_t>(z.rows() * kWindow, gnn::kNoNode),
-                  std::vector<float>(z.rows() * kWindow, 0.0F)};
+void order_by_cosine(const Matrix& z, const CsrMask& mask, std::vector<std::uint32_t>& nodes,
+                     std::vector<float>& cosines, const Executor& executor) {
+  nodes.assign(z.rows() * kWindow, gnn::kNoNode);
+  cosines.assign(z.rows() * kWindow, 0.0F);
   executor.parallel_for(z.rows(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     std::vector<std::pair<float, std::uint32_t>> row;
     for (std::size_t i = begin; i < end; ++i) {
@@ -73,17 +78,19 @@ Ordered nearest_first(const Matrix& z, const CsrMask& mask, const Executor& exec
       }
       std::sort(row.begin(), row.end());
       for (std::size_t e = 0; e < row.size(); ++e) {
-        ordered.nodes[i * kWindow + e] = row[e].second;
-        ordered.cosines[i * kWindow + e] = -row[e].first;
+        nodes[i * kWindow + e] = row[e].second;
+        cosines[i * kWindow + e] = -row[e].first;
       }
     }
   });
-  return ordered;
 }
 
-void add_classes(const Matrix& z, std::span<const std::uint32_t> labels, std::size_t num_classes,
-                 const Ordered& windows, gnn::TrainedParts& parts, const Executor& executor,
-                 const Job& job) {
+}  // namespace
+
+void LearnedSpace::add_classes(std::span<const std::uint32_t> labels, std::size_t num_classes,
+                               const LabelSpread& spread, gnn::TrainedParts& parts,
+                               const Executor& executor, const Job& job) const {
+  const Matrix& z = z_;
   parts.centroids = Matrix::padded(num_classes, z.cols());
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] != gnn::kNoClass) {
@@ -104,8 +111,8 @@ void add_classes(const Matrix& z, std::span<const std::uint32_t> labels, std::si
       parts.entries[labels[i]] = static_cast<std::uint32_t>(i);
     }
   }
-  const auto edges = gnn::attention_edges(windows.nodes, windows.cosines, kWindow, kEdgeWindow,
-                                          kEdgeSharpness, executor);
+  const auto edges =
+      gnn::attention_edges(windows_, cosines_, kWindow, spread.window, spread.sharpness, executor);
   const float sharpness = kCentroidSharpness * parts.scale;
   parts.posteriors = gnn::propagate_labels(
       labels, num_classes, edges, kRounds,
@@ -116,45 +123,78 @@ void add_classes(const Matrix& z, std::span<const std::uint32_t> labels, std::si
       executor, job);
 }
 
-}  // namespace
+std::size_t LearnedSpace::window() { return kWindow; }
 
-std::shared_ptr<const gnn::TrainedModel> prepare_trained(const GraphSnapshot& snapshot,
-                                                         LearnedProjection learned,
-                                                         std::span<const std::uint32_t> labels,
-                                                         std::size_t num_classes,
-                                                         const Executor& executor, const Job& job) {
-  if (learned.projection.in_dim() != snapshot.dim()) {
+LearnedSpace::LearnedSpace(const GraphSnapshot& snapshot, LearnedProjection learned,
+                           const Executor& executor, const Job& job)
+    : index_(identity_of(snapshot)),
+      dim_(snapshot.dim()),
+      unit_input_(snapshot.metric() != Metric::kL2),
+      learned_(std::move(learned)) {
+  if (learned_.projection.in_dim() != snapshot.dim()) {
     throw Error(ErrorCode::kModelMismatch, "the model projects vectors of dimension " +
-                                               std::to_string(learned.projection.in_dim()) +
+                                               std::to_string(learned_.projection.in_dim()) +
                                                ", the index has " + std::to_string(snapshot.dim()));
   }
-  if (num_classes > 0 && labels.size() != snapshot.size()) {
+  z_ = project(snapshot, learned_.projection, unit_input_, executor);
+  job.check();
+  const CsrMask mask = learned_windows(z_, executor, job);
+  order_by_cosine(z_, mask, windows_, cosines_, executor);
+  const Job quiet{nullptr, job.stop};
+  const auto keep = [&](std::size_t, const MatrixView& state) {
+    states_.push_back(HalfMatrix::rounded(state));
+  };
+  if (!learned_.gnn) {
+    gnn::ContentLayerOptions layer;
+    layer.neighbour_share = kNeighbourShare;
+    gnn::run_content_layers(
+        Matrix::copy_of(z_), mask, [](std::size_t) { return std::span<const std::uint32_t>(); },
+        kLayers, layer, keep, executor, quiet);
+    return;
+  }
+  for (std::size_t t = 0; t < learned_.gnn->shape().layers; ++t) {
+    const auto nodes = halo::global_nodes(snapshot, t);
+    global_nodes_.emplace_back(nodes.begin(), nodes.end());
+  }
+  gnn::run_gnn(
+      Matrix::copy_of(z_), learned_.gnn->model(), windows_, kWindow, learned_.gnn_window,
+      [&](std::size_t t) { return std::span<const std::uint32_t>(global_nodes_[t]); }, keep,
+      executor, quiet);
+}
+
+std::shared_ptr<const gnn::TrainedModel> LearnedSpace::model(std::span<const std::uint32_t> labels,
+                                                             std::size_t num_classes,
+                                                             const LabelSpread& spread,
+                                                             const Executor& executor,
+                                                             const Job& job) const {
+  if (num_classes > 0 && labels.size() != z_.rows()) {
     throw Error(ErrorCode::kInvalidArgument, "one label a vector is needed");
   }
   gnn::TrainedParts parts;
-  parts.index = identity_of(snapshot);
-  parts.size = snapshot.size();
-  parts.dim = snapshot.dim();
-  parts.unit_input = snapshot.metric() != Metric::kL2;
-  parts.view = std::move(learned.view);
-  parts.projection = std::move(learned.projection);
-  parts.scale = learned.scale;
+  parts.index = index_;
+  parts.size = z_.rows();
+  parts.dim = dim_;
+  parts.unit_input = unit_input_;
+  parts.view = learned_.view;
+  parts.projection = learned_.projection;
+  parts.scale = learned_.scale;
   parts.window = kWindow;
   parts.layer.neighbour_share = kNeighbourShare;
-  Matrix z = project(snapshot, parts.projection, parts.unit_input, executor);
-  job.check();
-  const CsrMask mask = learned_windows(z, executor, job);
-  Ordered windows = nearest_first(z, mask, executor);
-  if (num_classes > 0) add_classes(z, labels, num_classes, windows, parts, executor, job);
-  parts.windows = std::move(windows.nodes);
-  gnn::run_content_layers(
-      std::move(z), mask, [](std::size_t) { return std::span<const std::uint32_t>(); }, kLayers,
-      parts.layer,
-      [&](std::size_t, const MatrixView& state) {
-        parts.states.push_back(HalfMatrix::rounded(state));
-      },
-      executor, Job{nullptr, job.stop});
+  parts.label_window = spread.window;
+  parts.gnn = learned_.gnn;
+  parts.gnn_window = std::min(learned_.gnn_window, kWindow);
+  parts.global_nodes = global_nodes_;
+  if (num_classes > 0) add_classes(labels, num_classes, spread, parts, executor, job);
+  parts.windows = windows_;
+  for (const HalfMatrix& state : states_) parts.states.push_back(copy_of(state));
   return gnn::TrainedModel::create(std::move(parts));
+}
+
+std::shared_ptr<const gnn::TrainedModel> prepare_trained(
+    const GraphSnapshot& snapshot, LearnedProjection learned, std::span<const std::uint32_t> labels,
+    std::size_t num_classes, const Executor& executor, const Job& job, const LabelSpread& spread) {
+  return LearnedSpace(snapshot, std::move(learned), executor, job)
+      .model(labels, num_classes, spread, executor, job);
 }
 
 }  // namespace halo
