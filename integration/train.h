@@ -62,7 +62,8 @@ struct TrainCandidate {
   /// query judged by the choice that the other queries make.
   std::string name;
   QualityTable quality;
-  std::optional<Interval> gain;  ///< of mAP@100 over "off"
+  std::optional<Interval> gain;         ///< of mAP@100 over "off"
+  std::optional<Interval> gain_at_ten;  ///< of P@10 over "off"
 };
 
 struct TrainReport {
@@ -79,7 +80,7 @@ struct TrainReport {
 
 /// Learns a metric on each view, builds a whole model on each, chooses among them and among ways to
 /// use the labels by held-out queries, and accepts the choice where the 95% paired-bootstrap
-/// interval of its gain in mAP@100 over plain search lies above 0 and label-free refinement, where
+/// intervals of its gains in mAP@100 and P@10 over plain search lie above 0 and label-free refinement, where
 /// the index has it, is not better. The same seed gives the same model at any number of threads,
 /// interrupted or not. Throws kInvalidArgument, kEmpty (nothing to learn from, or to judge by),
 /// kUnknownId, kDimensionMismatch, kModelMismatch (the checkpoint of another run), kCancelled.

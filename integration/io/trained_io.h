@@ -1,8 +1,7 @@
 // A trained refinement model as sections of a bundle.
 //
 //   kTrainedManifest    JSON: form 2, the index (manifest_identity.h), sizes, options, the view,
-//   the
-//                       learned scale, the use of classes
+//                       the learned scale, the use of classes, the GNN's shape
 //   kTrainedProjection  float32: mean [dim], basis [rank, dim], centroids [classes, rank]
 //   kTrainedStates      bfloat16: per layer, the first before any, the rows [size, rank]
 //   kTrainedWindows     uint32 [size, window]: nearest first, 0xffffffff where there are fewer

@@ -235,7 +235,7 @@ TEST_F(ModelTensors, RefusesGnnTensorsThatDoNotFit) {
     file.add(name, halo::test::random_matrix(4, 4, 3).view());
   }
   file.add("layers.0.gate", halo::test::random_matrix(2, 3, 4).view());
-  expect_refused(ErrorCode::kCorrupt, "layers.0.gate", file);
+  expect_refused(ErrorCode::kCorrupt, "gate is 2 x 3", file);
   file.metadata["gnn_heads"] = "3";
   expect_refused(ErrorCode::kCorrupt, "divide", file);
 }
