@@ -18,6 +18,7 @@
 #include "halo/integration/engine.h"
 #include "halo/integration/engine_handle.h"
 #include "halo/integration/io/vectors.h"
+#include "halo/integration/learned_space.h"
 #include "halo/integration/live_engine.h"
 #include "halo/integration/node_attention.h"
 #include "halo/integration/train.h"

@@ -28,7 +28,7 @@ struct LearnedProjection {
   gnn::Projection projection;
   float scale = 10.0F;  ///< of the cosines, in a softmax over classes
   /// The layers over it; null: content layers.
-  std::shared_ptr<const gnn::GnnQuery> gnn;
+  std::shared_ptr<const gnn::GnnQuery> gnn = nullptr;
   std::size_t gnn_window = 16;
 };
 
