@@ -51,6 +51,11 @@ ByteMatrix ByteMatrix::quantised(const MatrixView& view) {
   return bytes;
 }
 
+void ByteMatrix::set_row(std::size_t i, const ByteMatrix& other, std::size_t from) {
+  std::memcpy(row(i), other.row(from), stride_);
+  scales_[i] = other.scales_[from];
+}
+
 void ByteMatrix::copy_row(std::size_t i, float* out) const {
   const std::int8_t* source = row(i);
   const float scale = scales_[i];

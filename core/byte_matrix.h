@@ -35,6 +35,8 @@ class ByteMatrix {
   float scale(std::size_t i) const { return scales_[i]; }
   std::span<float> scales() { return scales_; }
   std::span<const float> scales() const { return scales_; }
+  /// Row i becomes row `from` of `other`, which has as many columns. O(cols).
+  void set_row(std::size_t i, const ByteMatrix& other, std::size_t from);
   /// Row i as float32; `out` holds cols() values. O(cols).
   void copy_row(std::size_t i, float* out) const;
   std::size_t bytes() const { return rows() * (stride_ + sizeof(float)); }

@@ -1,6 +1,7 @@
 #include "halo/gnn/prepare_heads.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/gnn/graph_whitening.h"
+#include "halo/gnn/memory_budget.h"
 #include "halo/gnn/ranked_windows.h"
 
 namespace halo::gnn {
@@ -57,17 +59,19 @@ Matrix projected(const Projection& projection, const MatrixView& input, const Ex
 }
 
 // The similarity of a node to the state of the farthest of its window.
-std::vector<float> thresholds_of(const MatrixView& x, const MatrixView& states,
-                                 const RankedWindows& windows, std::size_t most,
-                                 const Executor& executor) {
-  std::vector<float> thresholds(x.rows, 0.0F);
+std::vector<std::int16_t> thresholds_of(const MatrixView& x, const MatrixView& states,
+                                        const RankedWindows& windows, std::size_t most,
+                                        const Executor& executor) {
+  std::vector<std::int16_t> thresholds(x.rows, 0);
   executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       float least = 1.0F;
       for (const auto j : windows.row(i, most)) {
         least = std::min(least, kernels::dot(x.row(i), states.row(j), x.cols));
       }
-      thresholds[i] = least;
+      // Rounded down, so that rounding leaves nobody out.
+      thresholds[i] = static_cast<std::int16_t>(
+          std::floor(RefinementHead::kThresholdSteps * std::clamp(least, -1.0F, 1.0F)));
     }
   });
   return thresholds;
@@ -168,10 +172,11 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
     }
     job.advance(1);
   }
+  fit_to_memory(plans, parts.options, spectrum, vectors.rows);
   const Stage stage(job, "GNN layers", plans.size() * steps_of_a_head(options));
   for (const HeadPlan& plan : plans) {
     parts.heads.push_back(
-        prepare_head(plan, input.view, wide, global_nodes, options, executor, job));
+        prepare_head(plan, input.view, wide, global_nodes, parts.options, executor, job));
   }
   return parts;
 }

@@ -83,11 +83,10 @@ void attend(const RefinementModel& model, const RefinementHead& head, QueryScrat
 }
 
 void prefetch_row(const StructureRows& rows, std::uint32_t node) {
-  const auto* nodes = reinterpret_cast<const char*>(rows.nodes.data() + node * rows.kept);
-  for (std::size_t byte = 0; byte < rows.kept * sizeof(std::uint32_t); byte += 64) {
-    __builtin_prefetch(nodes + byte);
+  constexpr std::size_t kEntriesALine = 64 / sizeof(std::uint32_t);
+  for (std::size_t e = 0; e < rows.kept(); e += kEntriesALine) {
+    __builtin_prefetch(rows.row(node).data() + e);
   }
-  __builtin_prefetch(rows.roots.data() + node * rows.kept);
 }
 
 // view.reach: the window's rows of the structure, weighted by the query's attention.
@@ -101,19 +100,21 @@ void walk(const RefinementModel& model, const RefinementHead& head, QueryScratch
   scratch.mutual.clear();
   for (std::size_t i = 0; i < count; ++i) {
     weights.push_back(scratch.similarities[scratch.order[i]]);
-    scratch.mutual.push_back(weights[i] >= head.thresholds[scratch.window[i]] ? 1 : 0);
+    scratch.mutual.push_back(weights[i] >= head.threshold(scratch.window[i]) ? 1 : 0);
   }
   structure_weights(weights, scratch.mutual, options);
   view.reach.resize(model.size(), 0.0F);
   view.ends.clear();
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint32_t node = scratch.window[i];
-    const auto row = head.structure.row(node);
-    for (std::size_t e = 0; e < row.size(); ++e) {
-      const float share = weights[i] * head.structure.share(node, e);
+    const float scale = weights[i] * head.structure.share_of_square(node);
+    for (const std::uint32_t entry : head.structure.row(node)) {
+      const auto root = static_cast<float>(head.structure.root_of(entry));
+      const float share = scale * root * root;
       if (share <= 0.0F) continue;
-      if (view.reach[row[e]] == 0.0F) view.ends.push_back(row[e]);
-      view.reach[row[e]] += share;
+      const std::uint32_t end = head.structure.node_of(entry);
+      if (view.reach[end] == 0.0F) view.ends.push_back(end);
+      view.reach[end] += share;
     }
   }
 }
@@ -161,6 +162,21 @@ void join(const RefinementModel& model, std::size_t most, const NodeFilter& allo
   for (const auto i : place) scratch.nodes.push_back(found[i]);
 }
 
+// Nodes that have no walk yet (the index has grown) are judged by their raw vectors: z(plain), at
+// most 1 as affinity is, instead of affinity.
+void judge_raw(const RefinementModel& model, std::span<const float> distances,
+               QueryScratch& scratch) {
+  auto& plain = scratch.content;
+  plain.assign(distances.begin(), distances.end());
+  for (float& s : plain) s = -s;
+  const ZScale z = z_scale(plain, scratch.sorted);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    if (model.is_raw(scratch.nodes[i])) {
+      scratch.structure[i] = std::clamp(z(plain[i]), 0.0F, 1.0F);
+    }
+  }
+}
+
 // scratch.structure: the affinity of every node's walks with the query's, the greatest 1. Takes
 // view.reach back to zeros.
 void score_structure(const RefinementHead& head, QueryScratch& scratch, QueryScratch::View& view) {
@@ -168,13 +184,10 @@ void score_structure(const RefinementHead& head, QueryScratch& scratch, QueryScr
   const StructureRows& rows = head.structure;
   const auto& nodes = scratch.nodes;
   scratch.structure.resize(nodes.size());
+  kernels::unit_dot_rows({rows.data(), rows.kept(), rows.root_bits()}, nodes.data(), nodes.size(),
+                         view.reach.data(), scratch.structure.data());
   float greatest = 0.0F;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (i + kRowsAhead < nodes.size()) prefetch_row(rows, nodes[i + kRowsAhead]);
-    const std::uint32_t node = nodes[i];
-    scratch.structure[i] = rows.inverse_norms[node] *
-                           kernels::sparse_dot(rows.row(node).data(), rows.row_roots(node).data(),
-                                               rows.kept, view.reach.data());
     greatest = std::max(greatest, scratch.structure[i]);
   }
   const float inverse = 1.0F / std::max(greatest, kSmallestScore);
@@ -195,8 +208,9 @@ void add_anchor(std::span<const float> distances, QueryScratch& scratch,
 }
 
 void add_heads(const RefinementModel& model, std::span<const float> query,
-               std::span<const std::uint32_t> candidates, double gate, const NodeFilter& allowed,
-               QueryScratch& scratch, std::vector<ScoredNode>& out) {
+               std::span<const std::uint32_t> candidates, std::span<const float> distances,
+               double gate, const NodeFilter& allowed, QueryScratch& scratch,
+               std::vector<ScoredNode>& out) {
   const RefinementParts& parts = model.parts();
   scratch.query.assign(query.begin(), query.end());
   if (parts.unit_input) kernels::normalise(scratch.query.data(), query.size());
@@ -222,6 +236,7 @@ void add_heads(const RefinementModel& model, std::span<const float> query,
   for (std::size_t h = 0; h < parts.heads.size(); ++h) {
     const RefinementHead& head = parts.heads[h];
     score_structure(head, scratch, scratch.views[h]);
+    if (model.has_raw()) judge_raw(model, distances, scratch);
     const auto weight = static_cast<float>(gate) * head.weight;
     const float share = head.content_share;
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -246,7 +261,7 @@ void refine_query(const RefinementModel& model, std::span<const float> query,
   out.clear();
   if (candidates.empty()) return;
   for (const auto node : candidates) out.push_back({node, 0.0F});
-  if (gate > 0.0) add_heads(model, query, candidates, gate, allowed, scratch, out);
+  if (gate > 0.0) add_heads(model, query, candidates, distances, gate, allowed, scratch, out);
   add_anchor(distances, scratch, out);
 }
 

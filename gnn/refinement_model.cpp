@@ -35,15 +35,14 @@ void check_projection(const RefinementHead& head, std::size_t dim, const std::st
 void check_structure(const RefinementHead& head, const RefinementParts& parts,
                      const std::string& name) {
   const StructureRows& rows = head.structure;
-  require(rows.kept == parts.options.structure.kept && rows.size() == parts.size &&
-              rows.nodes.size() == parts.size * rows.kept && rows.roots.size() == rows.nodes.size(),
+  require(rows.kept() == parts.options.structure.kept && rows.size() == parts.size,
           name + "structure of another shape");
-  require(std::all_of(rows.nodes.begin(), rows.nodes.end(),
-                      [&](auto node) { return node < parts.size; }),
-          name + "structure leads outside the index");
-  require(std::all_of(rows.inverse_norms.begin(), rows.inverse_norms.end(),
-                      [](float x) { return share(x); }),
-          name + "a structure norm is out of range");
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = rows.row(i);
+    require(std::all_of(row.begin(), row.end(),
+                        [&](auto entry) { return rows.node_of(entry) < parts.size; }),
+            name + "structure leads outside the index");
+  }
 }
 
 void check_head(const RefinementHead& head, const RefinementParts& parts) {
@@ -56,13 +55,25 @@ void check_head(const RefinementHead& head, const RefinementParts& parts) {
   require(std::all_of(head.states.scales().begin(), head.states.scales().end(),
                       [](float x) { return share(x); }),
           name + "a state's scale is out of range");
-  require(head.thresholds.size() == parts.size &&
-              kernels::all_finite(head.thresholds.data(), head.thresholds.size()),
-          name + "thresholds are missing or not finite");
+  require(head.thresholds.size() == parts.size, name + "thresholds are missing");
   check_structure(head, parts, name);
 }
 
+bool without_walk(const RefinementParts& parts, std::uint32_t node) {
+  return std::all_of(parts.heads.begin(), parts.heads.end(), [&](const RefinementHead& head) {
+    return head.structure.share_of_square(node) == 0.0F;
+  });
+}
+
 }  // namespace
+
+RefinementModel::RefinementModel(RefinementParts parts) : parts_(std::move(parts)) {
+  for (const std::uint32_t node : parts_.dirty) {
+    if (!without_walk(parts_, node)) continue;
+    raw_.resize(parts_.size, 0);
+    raw_[node] = 1;
+  }
+}
 
 void RefineOptions::validate() const {
   const auto check = [](bool holds, const char* what) {
@@ -77,6 +88,7 @@ void RefineOptions::validate() const {
   check(centred_rank >= 1, "centred_rank must be at least 1");
   check(spectral_rank >= 1, "spectral_rank must be at least 1");
   check(whitened_rank >= 1, "whitened_rank must be at least 1");
+  check(memory_share > 0 && std::isfinite(memory_share), "memory_share must be above 0");
   structure.validate();
 }
 
@@ -102,14 +114,21 @@ std::shared_ptr<const RefinementModel> RefinementModel::create(RefinementParts p
                       [&](auto node) { return node < parts.size; }),
           "a global node outside the index");
   for (const RefinementHead& head : parts.heads) check_head(head, parts);
+  require(std::is_sorted(parts.dirty.begin(), parts.dirty.end()) &&
+              (parts.dirty.empty() || parts.dirty.back() < parts.size),
+          "dirty nodes are not in order or outside the index");
+  require(std::isfinite(parts.drift) && parts.drift >= 0, "drift is not a number from 0");
   return std::shared_ptr<const RefinementModel>(new RefinementModel(std::move(parts)));
 }
 
 std::size_t RefinementModel::memory_bytes() const {
-  std::size_t bytes = (parts_.edges.size() + parts_.global_nodes.size()) * sizeof(std::uint32_t);
+  std::size_t bytes =
+      raw_.size() + (parts_.edges.size() + parts_.global_nodes.size() + parts_.dirty.size()) *
+                        sizeof(std::uint32_t);
   for (const RefinementHead& head : parts_.heads) {
     bytes += (head.projection.basis().rows + 1) * parts_.dim * sizeof(float);
-    bytes += head.states.bytes() + head.structure.bytes() + head.thresholds.size() * sizeof(float);
+    bytes += head.states.bytes() + head.structure.bytes() +
+             head.thresholds.size() * sizeof(head.thresholds[0]);
   }
   return bytes;
 }

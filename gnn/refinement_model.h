@@ -39,6 +39,9 @@ struct RefineOptions {
   /// Directions that the graph-whitened head starts from, and those that it keeps.
   std::size_t spectral_rank = 256;
   std::size_t whitened_rank = 128;
+  /// Most of the float32 vectors' memory that a model chosen without labels may take, above 0: what
+  /// does not fit is cut (gnn/memory_budget.h). Raising it keeps more on vectors of few dimensions.
+  double memory_share = 0.6;
   /// Bytes that preparing may take beside the index, 0 for no limit; more is refused with
   /// kMemoryLimit before it begins (integration/refine.h). Not stored with a model.
   std::size_t memory_limit = 0;
@@ -51,10 +54,15 @@ struct RefinementHead {
   float weight = 0;         ///< share of the refined score, 0 to 1
   float content_share = 0;  ///< of the head's score, 0 to 1; the rest is structure
   Projection projection;
-  ByteMatrix states;              ///< [size, out_dim]: every base vector after the last GNN layer
-  StructureRows structure;        ///< of every base vector
-  std::vector<float> thresholds;  ///< [size]: a query that is at least this similar to the node's
-                                  ///< state would be in its window
+  ByteMatrix states;        ///< [size, out_dim]: every base vector after the last GNN layer
+  StructureRows structure;  ///< of every base vector
+  std::vector<std::int16_t> thresholds;  ///< [size]: see threshold(), in steps of 1 / 32,767
+
+  /// A query that is at least this similar to the node's state would be in its window.
+  float threshold(std::size_t node) const {
+    return static_cast<float>(thresholds[node]) / kThresholdSteps;
+  }
+  static constexpr float kThresholdSteps = 32767.0F;
 };
 
 /// What a model is made of, and what a file stores.
@@ -75,6 +83,11 @@ struct RefinementParts {
   double transitivity_ratio = 0;   ///< of the graph-whitened head's windows to the centred head's
   /// The gate measured on sample queries, for batches too small to measure it on.
   std::optional<double> calibrated_gate;
+  /// Nodes to be computed again since the index changed, ascending: see
+  /// integration/refine_update.h. Those without any walk yet are judged by their raw vectors.
+  std::vector<std::uint32_t> dirty;
+  std::size_t changed = 0;  ///< vectors added, replaced or removed since the heads were chosen
+  double drift = 0;  ///< of the vectors' mean from the heads', in units of the vectors' spread
 };
 
 class RefinementModel {
@@ -86,6 +99,9 @@ class RefinementModel {
   std::size_t size() const { return parts_.size; }
   std::size_t dim() const { return parts_.dim; }
   std::size_t memory_bytes() const;
+  /// True for a node that has no walk in any head yet: it came after the heads were computed.
+  bool is_raw(std::uint32_t node) const { return !raw_.empty() && raw_[node] != 0; }
+  bool has_raw() const { return !raw_.empty(); }
 
   /// Attention weights of base node `node` over `columns` (its window), by the states of head
   /// `head`. O(columns out_dim).
@@ -93,8 +109,9 @@ class RefinementModel {
                                        std::span<const std::uint32_t> columns) const;
 
  private:
-  explicit RefinementModel(RefinementParts parts) : parts_(std::move(parts)) {}
+  explicit RefinementModel(RefinementParts parts);
   RefinementParts parts_;
+  std::vector<std::uint8_t> raw_;  // one a node where there is any
 };
 
 }  // namespace halo::gnn

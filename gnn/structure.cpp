@@ -1,7 +1,9 @@
 #include "halo/gnn/structure.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -13,9 +15,9 @@ namespace halo::gnn {
 namespace {
 
 constexpr std::size_t kRowsAtOnce = 64;
-constexpr std::size_t kLanes = 16;
+constexpr std::size_t kFewestEntries = 16, kLanes = 8;
 constexpr std::size_t kMostEntries = 4096;
-constexpr float kSteps = 255.0F;
+constexpr unsigned kMostRootBits = 8;
 
 struct Entry {
   std::uint32_t node;
@@ -109,23 +111,16 @@ Rows multiply(const Rows& a, const Rows& x, std::size_t room, const Executor& ex
 }
 
 StructureRows stored(const Rows& rows, std::size_t kept) {
-  StructureRows out;
-  out.kept = kept;
-  out.nodes.assign(rows.counts.size() * kept, 0);
-  out.roots.assign(out.nodes.size(), 0);
-  out.inverse_norms.assign(rows.counts.size(), 0.0F);
-  for (std::size_t i = 0; i < rows.counts.size(); ++i) {
+  StructureRows out(rows.counts.size(), kept);
+  const auto steps = static_cast<float>(out.largest_root());
+  for (std::size_t i = 0; i < out.size(); ++i) {
     float heaviest = 0.0F;
     for (const Entry& entry : rows.row(i)) heaviest = std::max(heaviest, entry.weight);
-    float squares = 0.0F;
-    std::size_t e = i * kept;
+    std::size_t e = 0;
     for (const Entry& entry : rows.row(i)) {
-      const float root = std::nearbyint(kSteps * std::sqrt(entry.weight / heaviest));
-      out.nodes[e] = entry.node;
-      out.roots[e++] = static_cast<std::uint8_t>(root);
-      squares += root * root;
+      const float root = std::nearbyint(steps * std::sqrt(entry.weight / heaviest));
+      out.row(i)[e++] = out.entry(entry.node, static_cast<std::uint32_t>(root));
     }
-    if (squares > 0.0F) out.inverse_norms[i] = 1.0F / std::sqrt(squares);
   }
   return out;
 }
@@ -141,9 +136,32 @@ void StructureOptions::validate() const {
   check(one_sided >= 0 && one_sided <= 1, "one_sided must be 0 to 1");
   check(self_share > 0 && std::isfinite(self_share), "self_share must be above 0");
   check(steps >= 1 && steps <= 16, "steps must be 1 to 16");
-  check(kept >= kLanes && kept % kLanes == 0 && kept <= kMostEntries,
-        "kept must be a multiple of 16, up to 4096");
+  check(kept >= kFewestEntries && kept % kLanes == 0 && kept <= kMostEntries,
+        "kept must be a multiple of 8, 16 to 4096");
   check(breadth >= kept && breadth <= kMostEntries, "breadth must be kept to 4096");
+}
+
+StructureRows::StructureRows(std::size_t size, std::size_t kept) : size_(size), kept_(kept) {
+  if (size > kMostRows) {
+    throw Error(ErrorCode::kInvalidArgument, "structure of " + std::to_string(size) +
+                                                 " vectors, at most " + std::to_string(kMostRows));
+  }
+  const auto node_bits = static_cast<unsigned>(std::bit_width(size > 0 ? size - 1 : 0));
+  root_bits_ = std::min(kMostRootBits, 32U - node_bits);
+  const std::size_t bytes = size * kept * sizeof(std::uint32_t);
+  entries_.reset(static_cast<std::uint32_t*>(allocate_aligned(bytes)));
+  if (!entries_) {
+    throw Error(ErrorCode::kOutOfMemory, "no memory for " + std::to_string(bytes) + " bytes");
+  }
+  std::memset(entries_.get(), 0, bytes);
+}
+
+float StructureRows::share_of_square(std::size_t i) const {
+  std::uint64_t squares = 0;
+  for (const std::uint32_t entry : row(i)) {
+    squares += std::uint64_t{root_of(entry)} * root_of(entry);
+  }
+  return squares > 0 ? 1.0F / static_cast<float>(squares) : 0.0F;
 }
 
 void structure_weights(std::span<float> similarities, std::span<const std::uint8_t> mutual,

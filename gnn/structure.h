@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "halo/core/aligned_memory.h"
 #include "halo/core/executor.h"
 #include "halo/core/progress.h"
 #include "halo/gnn/ranked_windows.h"
@@ -26,35 +27,49 @@ struct StructureOptions {
   float one_sided = 0.3F;     ///< factor of entries whose node does not attend back
   float self_share = 0.5F;    ///< added to the diagonal: raising it shortens the walk
   std::size_t steps = 4;      ///< products with A after the first row
-  std::size_t kept = 64;      ///< entries stored of each row, a multiple of 16
+  std::size_t kept = 48;      ///< entries stored of each row, a multiple of 8 from 16
   std::size_t breadth = 128;  ///< entries kept between steps
 
   void validate() const;  ///< throws kInvalidArgument
 };
 
-/// Sparse rows of equal room: `kept` nodes with 8-bit square-root weights, row i of unit length
-/// once divided by norm(i). Unused entries have weight 0 and node 0.
-struct StructureRows {
-  std::size_t kept = 0;
-  std::vector<std::uint32_t> nodes;  ///< [size, kept]
-  std::vector<std::uint8_t> roots;   ///< [size, kept]: 255 for the row's heaviest entry
-  std::vector<float> inverse_norms;  ///< [size]
+/// Sparse rows of equal room: `kept` nodes with the square roots of their weights, in steps of the
+/// row's largest. An entry is one number, the node above root_bits() bits of root, so that a row is
+/// one piece of memory. Unused entries are 0.
+class StructureRows {
+ public:
+  /// More vectors leave fewer than 4 bits for a root.
+  static constexpr std::size_t kMostRows = std::size_t{1} << 28U;
 
-  std::size_t size() const { return inverse_norms.size(); }
+  StructureRows() = default;
+  /// Empty rows. Throws kInvalidArgument above kMostRows, kOutOfMemory.
+  StructureRows(std::size_t size, std::size_t kept);
+
+  std::size_t size() const { return size_; }
+  std::size_t kept() const { return kept_; }
+  /// 8 up to 16.8 million rows, fewer above.
+  unsigned root_bits() const { return root_bits_; }
+  std::uint32_t largest_root() const { return (std::uint32_t{1} << root_bits_) - 1; }
+
+  std::span<std::uint32_t> row(std::size_t i) { return {entries_.get() + i * kept_, kept_}; }
   std::span<const std::uint32_t> row(std::size_t i) const {
-    return std::span(nodes).subspan(i * kept, kept);
+    return {entries_.get() + i * kept_, kept_};
   }
-  std::span<const std::uint8_t> row_roots(std::size_t i) const {
-    return std::span(roots).subspan(i * kept, kept);
+  const std::uint32_t* data() const { return entries_.get(); }
+  std::uint32_t entry(std::uint32_t node, std::uint32_t root) const {
+    return node << root_bits_ | root;
   }
-  /// The share of entry e of row i; a row's shares sum to 1.
-  float share(std::size_t i, std::size_t e) const {
-    const float root = inverse_norms[i] * static_cast<float>(roots[i * kept + e]);
-    return root * root;
-  }
-  std::size_t bytes() const {
-    return nodes.size() * (sizeof(std::uint32_t) + 1) + inverse_norms.size() * sizeof(float);
-  }
+  std::uint32_t node_of(std::uint32_t entry) const { return entry >> root_bits_; }
+  std::uint32_t root_of(std::uint32_t entry) const { return entry & largest_root(); }
+  /// What an entry's squared root is multiplied by to give its share of row i; a row's shares sum
+  /// to 1. 0 for an empty row. O(kept).
+  float share_of_square(std::size_t i) const;
+  std::size_t bytes() const { return size_ * kept_ * sizeof(std::uint32_t); }
+
+ private:
+  AlignedArray<std::uint32_t> entries_;  // [size, kept]
+  std::size_t size_ = 0, kept_ = 0;
+  unsigned root_bits_ = 8;
 };
 
 /// Attention of one row over the similarities of its neighbours, nearest first, times `one_sided`

@@ -7,6 +7,7 @@
 // and further along thin manifolds, where nodes have few links.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "halo/core/progress.h"
@@ -20,6 +21,12 @@ namespace halo {
 /// kInvalidArgument for window = 0.
 CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
                           const Executor& executor, const Job& job = {});
+
+/// The rows of `nodes` alone, in their order: row r is that of nodes[r]. O(nodes window degree
+/// dim). Throws kUnknownId for a node outside the index.
+CsrMask neighbour_windows(const GraphSnapshot& snapshot, std::size_t window,
+                          std::span<const Node> nodes, const Executor& executor,
+                          const Job& job = {});
 
 /// One node's row of neighbour_windows(), ascending. Throws kUnknownId for a node outside the
 /// index.

@@ -23,6 +23,7 @@
 #include "halo/integration/io/snapshot_io.h"
 #include "halo/integration/io/trained_io.h"
 #include "halo/integration/refine.h"
+#include "halo/integration/refine_update.h"
 
 namespace halo {
 namespace {
@@ -230,6 +231,21 @@ Engine Engine::refined(const gnn::RefineOptions& options, const Executor& execut
                 trained_);
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory to prepare refinement"; });
+}
+
+Engine Engine::with_snapshot(std::shared_ptr<const GraphSnapshot> changed, const Executor& executor,
+                             const Job& job) const {
+  if (!changed) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
+  if (!model_) return Engine(std::move(changed));
+  auto model = carry_refinement(*model_, *snapshot_, *changed, executor, job);
+  return Engine(std::move(changed), std::move(model));
+}
+
+Engine Engine::recomputed(const Executor& executor, const Job& job) const {
+  if (!model_) {
+    throw Error(ErrorCode::kNotPrepared, "this index was never refined: prepare it first");
+  }
+  return Engine(snapshot_, recompute_dirty(*model_, *snapshot_, executor, job), trained_);
 }
 
 Engine Engine::with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const {

@@ -120,6 +120,17 @@ class Engine {
   Engine refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job = {},
                  const MatrixView& sample_queries = {}) const;
 
+  /// This engine's refinement carried to `changed`, the index after additions and removals (known
+  /// by their ids). Vectors that came or changed are judged by their raw vectors, and their
+  /// neighbourhood serves with what it had, until recomputed(). A trained model does not follow.
+  /// Throws kModelMismatch for an index of another dimension or metric. See
+  /// integration/refine_update.h.
+  Engine with_snapshot(std::shared_ptr<const GraphSnapshot> changed, const Executor& executor,
+                       const Job& job = {}) const;
+  /// The same index with the neighbourhood of what changed computed again, by the heads there are;
+  /// refined() chooses them anew and computes everything. Throws kNotPrepared without a model.
+  Engine recomputed(const Executor& executor, const Job& job = {}) const;
+
   /// The same index with this trained model (train.h), or without one. Throws kModelMismatch for a
   /// model of another index.
   Engine with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const;

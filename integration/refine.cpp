@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "halo/core/error.h"
-#include "halo/core/kernels/distance.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/prepare_heads.h"
 #include "halo/index/memory_estimate.h"
 #include "halo/index/neighbour_windows.h"
 #include "halo/index/snapshot_search.h"
+#include "halo/integration/detail/graph_distance.h"
 #include "halo/integration/index_identity.h"
 
 namespace halo {
@@ -24,27 +24,15 @@ constexpr std::size_t kRowsAtOnce = 256;
 // neighbours' edges.
 constexpr std::size_t kStride = gnn::kCoherenceEdges + 1;
 
-float distance_between(const GraphSnapshot& snapshot, Node a, Node b) {
-  const float *x = snapshot.vector(a).data(), *y = snapshot.vector(b).data();
-  return snapshot.metric() == Metric::kL2 ? kernels::l2_squared(x, y, snapshot.dim())
-                                          : 1.0F - kernels::dot(x, y, snapshot.dim());
-}
-
-// The kStride nearest of each node's window, nearest first (equal distances: lower node first).
+// The kStride nearest of each node's window.
 std::vector<std::uint32_t> nearest_edges(const GraphSnapshot& snapshot, const CsrView& windows,
                                          const Executor& executor) {
-  std::vector<std::uint32_t> edges(snapshot.size() * kStride, gnn::kNoEdge);
+  std::vector<std::uint32_t> edges(snapshot.size() * kStride);
   executor.parallel_for(snapshot.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     std::vector<std::pair<float, Node>> order;
     for (std::size_t i = begin; i < end; ++i) {
-      order.clear();
-      for (const Node j : windows.row(i)) {
-        order.emplace_back(distance_between(snapshot, static_cast<Node>(i), j), j);
-      }
-      const std::size_t kept = std::min(kStride, order.size());
-      std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept),
-                        order.end());
-      for (std::size_t e = 0; e < kept; ++e) edges[i * kStride + e] = order[e].second;
+      detail::nearest_of_window(snapshot, static_cast<Node>(i), windows.row(i),
+                                std::span(edges).subspan(i * kStride, kStride), order);
     }
   });
   return edges;

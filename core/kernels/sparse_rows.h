@@ -1,4 +1,7 @@
-// Products of sparse rows, stored as indices and 8-bit weights, with a dense vector.
+// Cosines of sparse rows, stored as indices and small weights, with a dense vector.
+//
+// An entry is one 32-bit number: the index above `weight_bits` bits of weight. So a row is one
+// piece of memory, read once.
 //
 // Private to halo: not installed. Kernels only assert. Thread-safe.
 #pragma once
@@ -8,12 +11,20 @@
 
 namespace halo::kernels {
 
-/// sum_i weights[i] dense[indices[i]] over `count` entries, a multiple of 16; pad with weight 0 and
-/// any index inside `dense`, of at most 2^31 values. O(count).
-float sparse_dot(const std::uint32_t* indices, const std::uint8_t* weights, std::size_t count,
-                 const float* dense);
+struct SparseRows {
+  const std::uint32_t* entries = nullptr;  ///< row r begins at entries + r * room
+  std::size_t room = 0;                    ///< entries of a row, a multiple of 8; pad with 0
+  unsigned weight_bits = 8;                ///< 1 to 31
+};
+
+/// out[i] = sum over the entries of row rows[i] of weight * dense[index], divided by the length of
+/// the row's weights (0 for an empty row), for i < count; `dense` has a value for every index, at
+/// most 2^31 of them. Rows lie anywhere in memory, so the kernel asks for them early. O(count
+/// room).
+void unit_dot_rows(const SparseRows& matrix, const std::uint32_t* rows, std::size_t count,
+                   const float* dense, float* out);
 /// The same in the order of the formula: the reference.
-float sparse_dot_reference(const std::uint32_t* indices, const std::uint8_t* weights,
-                           std::size_t count, const float* dense);
+void unit_dot_rows_reference(const SparseRows& matrix, const std::uint32_t* rows, std::size_t count,
+                             const float* dense, float* out);
 
 }  // namespace halo::kernels

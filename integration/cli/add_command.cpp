@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/follow_change.h"
+#include "halo/integration/cli/model_text.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/cli/zero_vectors.h"
 #include "halo/integration/engine.h"
@@ -51,7 +53,8 @@ void run_add(const AddCommand& command, Session& session) {
   VectorIndex index =
       VectorIndex::resume(*before.snapshot(), session.executor(), command.deterministic);
   index.add(vectors, ids, session.executor(), session.job());
-  const Engine after(index.seal(session.executor(), session.job()));
+  const auto snapshot = index.seal(session.executor(), session.job());
+  const Engine after = follow_change(before, snapshot, command.refine_later, session);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();
   after.save(command.index);
@@ -63,7 +66,7 @@ void run_add(const AddCommand& command, Session& session) {
       {"zero_vectors_left_out", left_out.rows},
       {"vectors", after.snapshot()->size()},
       {"seconds", taken.count()},
-      {"refinement_model_dropped", before.model() != nullptr},
+      {"refinement", after.model() ? change_facts(*after.model()) : nullptr},
   };
   session.report(facts, [&](std::ostream& out) {
     Facts lines;
@@ -74,7 +77,7 @@ void run_add(const AddCommand& command, Session& session) {
                                 with_commas(left_out.rows.front()) + " first");
     }
     lines.add("vectors", with_commas(after.snapshot()->size()));
-    if (before.model()) lines.add("refinement", "belonged to the old index: run halo refine again");
+    if (after.model()) lines.add("refinement", change_text(*after.model()));
     lines.print(out);
   });
 }

@@ -36,6 +36,7 @@ struct AddCommand {
   std::filesystem::path ids;  ///< empty: the numbers after the greatest id
   std::string zero_vectors = "auto";
   bool deterministic = false;
+  bool refine_later = false;  ///< leave the neighbourhood of what changed to halo refine --changed
 };
 void run_add(const AddCommand& command, Session& session);
 
@@ -43,6 +44,7 @@ struct RemoveCommand {
   std::filesystem::path index;
   std::filesystem::path ids;
   bool deterministic = false;
+  bool refine_later = false;  ///< as AddCommand's
 };
 void run_remove(const RemoveCommand& command, Session& session);
 
@@ -62,6 +64,7 @@ void run_search(const SearchCommand& command, Session& session);
 struct RefineCommand {
   std::filesystem::path index;
   std::filesystem::path queries;  ///< empty: the harm gate is not calibrated
+  bool changed = false;  ///< only what additions and removals touched, by the heads there are
 };
 void run_refine(const RefineCommand& command, Session& session);
 

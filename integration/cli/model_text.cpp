@@ -5,6 +5,9 @@
 namespace halo::cli {
 namespace {
 
+// From here on a full refine is advised.
+constexpr double kMostChanged = 0.2, kMostDrift = 0.1;
+
 std::string head_text(const gnn::RefinementHead& head) {
   const std::string long_name = head.name == "c"   ? "centred"
                                 : head.name == "g" ? "graph-whitened"
@@ -25,6 +28,15 @@ std::string reason(const gnn::RefinementParts& parts) {
   if (parts.transitivity_ratio == 0) return text + ": too flat for the graph to whiten";
   return text + "; whitening by the graph makes its windows " + fixed(parts.transitivity_ratio, 2) +
          " x as transitive (counts from 0.95, fully from 1.05)";
+}
+
+// Added, replaced and removed vectors since the heads were chosen, of those there are.
+double changed_share(const gnn::RefinementParts& parts) {
+  return static_cast<double>(parts.changed) / static_cast<double>(parts.size);
+}
+
+bool full_refine_advised(const gnn::RefinementParts& parts) {
+  return changed_share(parts) > kMostChanged || parts.drift > kMostDrift;
 }
 
 }  // namespace
@@ -48,6 +60,7 @@ nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
       {"base_coherence", parts.base_coherence},
       {"calibrated_gate", nullptr},
       {"memory_bytes", model.memory_bytes()},
+      {"changes", change_facts(model)},
   };
   if (parts.calibrated_gate) facts["calibrated_gate"] = *parts.calibrated_gate;
   return facts;
@@ -74,6 +87,28 @@ void describe_model(const gnn::RefinementModel& model, Facts& lines) {
                      : ", measured on each batch of 50 or more queries; smaller batches stay close "
                        "to the plain order"));
   lines.add("model memory", bytes(model.memory_bytes()));
+  if (parts.changed > 0) lines.add("changes", change_text(model));
+}
+
+nlohmann::ordered_json change_facts(const gnn::RefinementModel& model) {
+  const gnn::RefinementParts& parts = model.parts();
+  return {{"dirty", parts.dirty.size()},
+          {"changed_share", changed_share(parts)},
+          {"drift", parts.drift},
+          {"full_refine_advised", full_refine_advised(parts)}};
+}
+
+std::string change_text(const gnn::RefinementModel& model) {
+  const gnn::RefinementParts& parts = model.parts();
+  std::string text = fixed(100 * changed_share(parts), 1) +
+                     "% of the vectors changed since the heads were chosen, their mean by " +
+                     fixed(100 * parts.drift, 1) + "% of their spread";
+  if (!parts.dirty.empty()) {
+    const auto share = static_cast<double>(parts.dirty.size()) / static_cast<double>(parts.size);
+    text += "; " + with_commas(parts.dirty.size()) + " (" + fixed(100 * share, 1) +
+            "%) wait for halo refine --changed";
+  }
+  return text + (full_refine_advised(parts) ? ": run halo refine" : "");
 }
 
 }  // namespace halo::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "halo/gnn/refinement_model.h"
 #include "halo/integration/cli/text.h"
@@ -11,5 +12,9 @@ namespace halo::cli {
 nlohmann::ordered_json model_facts(const gnn::RefinementModel& model);
 /// What was chosen and why, a fact a line.
 void describe_model(const gnn::RefinementModel& model, Facts& lines);
+
+/// What has changed since the heads were chosen, and whether that advises a full refine.
+nlohmann::ordered_json change_facts(const gnn::RefinementModel& model);
+std::string change_text(const gnn::RefinementModel& model);
 
 }  // namespace halo::cli

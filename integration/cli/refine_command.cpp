@@ -14,8 +14,9 @@ void run_refine(const RefineCommand& command, Session& session) {
   Matrix queries;
   if (!command.queries.empty()) queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
   const auto started = std::chrono::steady_clock::now();
-  const Engine engine =
-      plain.refined(gnn::RefineOptions{}, session.executor(), session.job(), queries);
+  const Engine engine = command.changed ? plain.recomputed(session.executor(), session.job())
+                                        : plain.refined(gnn::RefineOptions{}, session.executor(),
+                                                        session.job(), queries);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();
   engine.save(command.index);

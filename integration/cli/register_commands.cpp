@@ -62,8 +62,8 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
 
 void register_add(CLI::App& app, CommonOptions& common, Command& chosen) {
   auto command = std::make_shared<AddCommand>();
-  CLI::App* sub = app.add_subcommand(
-      "add", "Add the vectors of a file to an index; refinement must be prepared again");
+  CLI::App* sub =
+      app.add_subcommand("add", "Add the vectors of a file to an index; its refinement follows");
   sub->add_option("--index", command->index, "The index file")->required();
   sub->add_option("--vectors", command->vectors, "Vectors, in any form halo build reads")
       ->required();
@@ -76,6 +76,8 @@ void register_add(CLI::App& app, CommonOptions& common, Command& chosen) {
                   "up to one in 500")
       ->check(CLI::IsMember({"refuse", "skip", "auto"}))
       ->capture_default_str();
+  sub->add_flag("--refine-later", command->refine_later,
+                "Leave the refinement of what changed to halo refine --changed");
   add_common_options(*sub, common);
   sub->callback(
       [command, &chosen] { chosen = [command](Session& session) { run_add(*command, session); }; });
@@ -83,12 +85,14 @@ void register_add(CLI::App& app, CommonOptions& common, Command& chosen) {
 
 void register_remove(CLI::App& app, CommonOptions& common, Command& chosen) {
   auto command = std::make_shared<RemoveCommand>();
-  CLI::App* sub = app.add_subcommand(
-      "remove", "Remove vectors from an index; refinement must be prepared again");
+  CLI::App* sub =
+      app.add_subcommand("remove", "Remove vectors from an index; its refinement follows");
   sub->add_option("--index", command->index, "The index file")->required();
   sub->add_option("--ids", command->ids, "The ids of the vectors (.npy)")->required();
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input at any number of threads; slower");
+  sub->add_flag("--refine-later", command->refine_later,
+                "Leave the refinement of what changed to halo refine --changed");
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
     chosen = [command](Session& session) { run_remove(*command, session); };
@@ -135,6 +139,9 @@ void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--index", command->index, "The index file; it gets the model")->required();
   sub->add_option("--queries", command->queries,
                   "Sample queries, 50 or more, that tell how far batches of fewer may be refined");
+  sub->add_flag("--changed", command->changed,
+                "Only what halo add and remove left to it, by the heads there are")
+      ->excludes("--queries");
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
     chosen = [command](Session& session) { run_refine(*command, session); };

@@ -3,6 +3,8 @@
 
 #include "halo/index/live_index.h"
 #include "halo/integration/cli/commands.h"
+#include "halo/integration/cli/follow_change.h"
+#include "halo/integration/cli/model_text.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
 #include "halo/integration/io/vectors.h"
@@ -23,7 +25,7 @@ void run_remove(const RemoveCommand& command, Session& session) {
     throw Error(ErrorCode::kEmpty,
                 command.index.string() + ": no vector would be left; delete the file instead");
   }
-  const Engine after(snapshot);
+  const Engine after = follow_change(before, snapshot, command.refine_later, session);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();
   after.save(command.index);
@@ -33,14 +35,14 @@ void run_remove(const RemoveCommand& command, Session& session) {
       {"removed", ids.size()},
       {"vectors", snapshot->size()},
       {"seconds", taken.count()},
-      {"refinement_model_dropped", before.model() != nullptr},
+      {"refinement", after.model() ? change_facts(*after.model()) : nullptr},
   };
   session.report(facts, [&](std::ostream& out) {
     Facts lines;
     lines.add("index", command.index.string());
     lines.add("removed", with_commas(ids.size()) + " vectors in " + duration(taken.count()));
     lines.add("vectors", with_commas(snapshot->size()));
-    if (before.model()) lines.add("refinement", "belonged to the old index: run halo refine again");
+    if (after.model()) lines.add("refinement", change_text(*after.model()));
     lines.print(out);
   });
 }

@@ -47,8 +47,10 @@ enum class SectionKind : std::uint32_t {
   kModelEdges = 19,
   kModelGlobalNodes = 20,
   kModelScales = 21,
-  kModelStructureNodes = 22,
-  kModelStructureRoots = 23,
+  // 22 and 23 were the structure of form 2.
+  kModelStructure = 24,
+  kModelThresholds = 25,
+  kModelDirty = 26,
   // 32 - 47: the trained model (trained_io.h)
   kTrainedManifest = 32,
   kTrainedProjection = 33,

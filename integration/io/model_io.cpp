@@ -23,7 +23,7 @@ constexpr std::size_t kLargestManifest = std::size_t{1} << 20;
 constexpr std::uint64_t kMostRows = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kMostDimensions = 65536;
 constexpr std::size_t kMostHeads = 64;
-constexpr std::uint64_t kForm = 2;
+constexpr std::uint64_t kForm = 3;
 
 class Bytes {
  public:
@@ -80,6 +80,7 @@ Json manifest_of(const gnn::RefinementParts& parts) {
                 {"centred_rank", options.centred_rank},
                 {"spectral_rank", options.spectral_rank},
                 {"whitened_rank", options.whitened_rank},
+                {"memory_share", options.memory_share},
                 {"structure",
                  {{"window", options.structure.window},
                   {"sharpness", options.structure.sharpness},
@@ -93,7 +94,10 @@ Json manifest_of(const gnn::RefinementParts& parts) {
                 {"base_coherence", parts.base_coherence},
                 {"participation_ratio", parts.participation_ratio},
                 {"flatness", parts.flatness},
-                {"transitivity_ratio", parts.transitivity_ratio}};
+                {"transitivity_ratio", parts.transitivity_ratio},
+                {"changed", parts.changed},
+                {"drift", parts.drift},
+                {"dirty", parts.dirty.size()}};
   write_identity(manifest, parts.index);
   if (parts.calibrated_gate) manifest["calibrated_gate"] = *parts.calibrated_gate;
   return manifest;
@@ -108,7 +112,7 @@ struct HeadShape {
 struct Manifest {
   gnn::RefinementParts parts;
   std::vector<HeadShape> heads;
-  std::uint64_t global_nodes = 0;
+  std::uint64_t global_nodes = 0, dirty = 0;
 };
 
 void read_options(const Json& json, gnn::RefineOptions& options) {
@@ -121,6 +125,7 @@ void read_options(const Json& json, gnn::RefineOptions& options) {
   options.centred_rank = count_of(json.at("centred_rank"));
   options.spectral_rank = count_of(json.at("spectral_rank"));
   options.whitened_rank = count_of(json.at("whitened_rank"));
+  options.memory_share = json.at("memory_share").get<double>();
   const Json& structure = json.at("structure");
   options.structure.window = count_of(structure.at("window"));
   options.structure.sharpness = real_of(structure.at("sharpness"));
@@ -163,6 +168,9 @@ Manifest parse_manifest(const BundleReader& reader) {
                          real_of(head.at("content_share")), count_of(head.at("rank"))});
     }
     m.global_nodes = count_of(json.at("global_nodes"));
+    m.parts.changed = count_of(json.at("changed"));
+    m.parts.drift = json.at("drift").get<double>();
+    m.dirty = count_of(json.at("dirty"));
   } catch (const Json::exception& error) {
     corrupt(reader, std::string("manifest: ") + error.what());
   } catch (const Error& error) {
@@ -184,6 +192,7 @@ Manifest parse_manifest(const BundleReader& reader) {
       corrupt(reader, "head " + head.name + " has more directions than the data");
   }
   if (m.global_nodes > m.parts.size) corrupt(reader, "more global nodes than vectors");
+  if (m.dirty > m.parts.size) corrupt(reader, "more dirty nodes than vectors");
   return m;
 }
 
@@ -216,15 +225,15 @@ void read_heads(const BundleReader& reader, Manifest& m) {
   }
   const auto projections = read_array<float>(reader, SectionKind::kModelProjections, floats);
   const auto states = read_array<std::int8_t>(reader, SectionKind::kModelStates, bytes);
-  const auto scales = read_array<float>(reader, SectionKind::kModelScales, count * 3 * size);
-  const auto nodes =
-      read_array<std::uint32_t>(reader, SectionKind::kModelStructureNodes, count * size * kept);
-  const auto roots =
-      read_array<std::uint8_t>(reader, SectionKind::kModelStructureRoots, count * size * kept);
+  const auto scales = read_array<float>(reader, SectionKind::kModelScales, count * size);
+  const auto thresholds =
+      read_array<std::int16_t>(reader, SectionKind::kModelThresholds, count * size);
+  const auto entries =
+      read_array<std::uint32_t>(reader, SectionKind::kModelStructure, count * size * kept);
   const float *next_float = projections.data(), *next_scale = scales.data();
   const std::int8_t* next_state = states.data();
-  const std::uint32_t* next_node = nodes.data();
-  const std::uint8_t* next_root = roots.data();
+  const std::uint32_t* next_entry = entries.data();
+  const std::int16_t* next_threshold = thresholds.data();
   for (const HeadShape& shape : m.heads) {
     gnn::RefinementHead head;
     head.name = shape.name;
@@ -237,11 +246,11 @@ void read_heads(const BundleReader& reader, Manifest& m) {
     }
     std::copy_n(next_scale, size, head.states.scales().begin());
     next_scale += size;
-    head.thresholds = take(next_scale, size);
-    head.structure.kept = kept;
-    head.structure.inverse_norms = take(next_scale, size);
-    head.structure.nodes = take(next_node, size * kept);
-    head.structure.roots = take(next_root, size * kept);
+    head.thresholds = take(next_threshold, size);
+    head.structure = gnn::StructureRows(size, kept);
+    for (std::size_t i = 0; i < size; ++i, next_entry += kept) {
+      std::copy_n(next_entry, kept, head.structure.row(i).begin());
+    }
     m.parts.heads.push_back(std::move(head));
   }
 }
@@ -251,7 +260,7 @@ void read_heads(const BundleReader& reader, Manifest& m) {
 void write_model(BundleWriter& writer, const gnn::RefinementModel& model) {
   const gnn::RefinementParts& parts = model.parts();
   const std::string manifest = manifest_of(parts).dump();
-  Bytes text, projections, states, scales, nodes, roots;
+  Bytes text, projections, states, scales, thresholds, structure;
   text.append(manifest.data(), manifest.size());
   for (const gnn::RefinementHead& head : parts.heads) {
     projections.append(head.projection.mean().data(), parts.dim * sizeof(float));
@@ -263,21 +272,21 @@ void write_model(BundleWriter& writer, const gnn::RefinementModel& model) {
       states.append(head.states.row(i), head.states.cols());
     }
     scales.append(head.states.scales());
-    scales.append(std::span(head.thresholds));
-    scales.append(std::span(head.structure.inverse_norms));
-    nodes.append(std::span(head.structure.nodes));
-    roots.append(std::span(head.structure.roots));
+    thresholds.append(std::span(head.thresholds));
+    for (std::size_t i = 0; i < head.structure.size(); ++i) structure.append(head.structure.row(i));
   }
   writer.add(SectionKind::kModelManifest, "model.manifest", text.take());
   writer.add(SectionKind::kModelProjections, "model.projections", projections.take());
   writer.add(SectionKind::kModelStates, "model.states", states.take());
   writer.add(SectionKind::kModelScales, "model.scales", scales.take());
-  writer.add(SectionKind::kModelStructureNodes, "model.structure_nodes", nodes.take());
-  writer.add(SectionKind::kModelStructureRoots, "model.structure_roots", roots.take());
+  writer.add(SectionKind::kModelThresholds, "model.thresholds", thresholds.take());
+  writer.add(SectionKind::kModelStructure, "model.structure", structure.take());
   writer.add_borrowed(SectionKind::kModelEdges, "model.edges",
                       std::as_bytes(std::span(parts.edges)));
   writer.add_borrowed(SectionKind::kModelGlobalNodes, "model.global_nodes",
                       std::as_bytes(std::span(parts.global_nodes)));
+  writer.add_borrowed(SectionKind::kModelDirty, "model.dirty",
+                      std::as_bytes(std::span(parts.dirty)));
 }
 
 std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reader) {
@@ -288,6 +297,7 @@ std::shared_ptr<const gnn::RefinementModel> read_model(const BundleReader& reade
                                             m.parts.size * gnn::kCoherenceEdges);
   m.parts.global_nodes =
       read_array<std::uint32_t>(reader, SectionKind::kModelGlobalNodes, m.global_nodes);
+  m.parts.dirty = read_array<std::uint32_t>(reader, SectionKind::kModelDirty, m.dirty);
   try {
     return gnn::RefinementModel::create(std::move(m.parts));
   } catch (const Error& error) {

@@ -1,20 +1,22 @@
 // A refinement model as sections of a bundle.
 //
-//   kModelManifest        JSON: form 2, the index (manifest_identity.h), sizes, options, heads
+//   kModelManifest        JSON: form 3, the index (manifest_identity.h), sizes, options, heads
 //   (name,
 //                         weight, content share, rank; rank 0 for the identity), the base's
 //                         coherence, spectrum figures, the calibrated gate where there is one, the
-//                         number of global nodes
+//                         number of global nodes, what changed since (changed, drift, the number of
+//                         dirty nodes)
 //   kModelProjections     float32: per head its mean [dim], then its basis [rank, dim]
 //   kModelStates          int8: per head the rows [size, out_dim] without padding
-//   kModelScales          float32: per head the states' scales [size], the thresholds [size], the
-//                         structure's inverse norms [size]
-//   kModelStructureNodes  uint32: per head [size, kept]
-//   kModelStructureRoots  uint8: per head [size, kept]
+//   kModelScales          float32: per head the states' scales [size]
+//   kModelThresholds      int16: per head the thresholds [size]
+//   kModelStructure       uint32: per head [size, kept], entries as in gnn/structure.h
 //   kModelEdges           uint32 [size, 10]: nearest neighbours, 0xffffffff where there are fewer
 //   kModelGlobalNodes     uint32: what a query may attend to beside its window
+//   kModelDirty           uint32: nodes to be computed again, ascending
 //
-// A model of form 1 (before structure) is refused with kUnsupportedFormat: prepare it again.
+// A model of form 1 (before structure) or 2 (wider entries) is refused with kUnsupportedFormat:
+// prepare it again.
 //
 // Thread-safety: pure functions.
 #pragma once

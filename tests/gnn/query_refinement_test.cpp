@@ -35,6 +35,11 @@ double cosine_with_state(const RefinementHead& head, std::uint32_t node, const f
   return sum;
 }
 
+double share(const RefinementHead& head, std::uint32_t row, std::uint32_t entry) {
+  const double root = head.structure.root_of(entry);
+  return root * root * double{head.structure.share_of_square(row)};
+}
+
 // Refinement by its formulas, from the model's stored parts, without its code: node -> score.
 std::map<std::uint32_t, double> reference(const RefinementModel& model, std::vector<float> query,
                                           const Nodes& candidates,
@@ -64,14 +69,14 @@ std::map<std::uint32_t, double> reference(const RefinementModel& model, std::vec
       const double s = -order[i].first, best = -order[0].first, last = -order[steps - 1].first;
       double w =
           std::exp(parts.options.structure.sharpness * (s - best) / std::max(best - last, 1e-4));
-      if (s < head.thresholds[candidates[order[i].second]]) w *= parts.options.structure.one_sided;
+      if (s < head.threshold(candidates[order[i].second])) w *= parts.options.structure.one_sided;
       weights.push_back(w);
       sum += w;
     }
     for (std::size_t i = 0; i < steps; ++i) {
       const auto node = candidates[order[i].second];
-      for (std::size_t e = 0; e < head.structure.kept; ++e) {
-        view.reach[head.structure.row(node)[e]] += weights[i] / sum * head.structure.share(node, e);
+      for (const auto entry : head.structure.row(node)) {
+        view.reach[head.structure.node_of(entry)] += weights[i] / sum * share(head, node, entry);
       }
     }
     for (std::size_t n = 0; n < kRows; ++n) mass[n] += head.weight * view.reach[n];
@@ -108,9 +113,9 @@ std::map<std::uint32_t, double> reference(const RefinementModel& model, std::vec
     std::vector<double> structure, content;
     for (const auto node : nodes) {
       double sum = 0;
-      for (std::size_t e = 0; e < head.structure.kept; ++e) {
-        sum += std::sqrt(double{head.structure.share(node, e)} *
-                         views[h].reach[head.structure.row(node)[e]]);
+      for (const auto entry : head.structure.row(node)) {
+        sum += std::sqrt(double{share(head, node, entry)} *
+                         views[h].reach[head.structure.node_of(entry)]);
       }
       structure.push_back(sum);
       content.push_back(cosine_with_state(head, node, views[h].state.data()));

@@ -31,7 +31,7 @@ TEST(RefinementModel, MemoryCountsWhatIsStored) {
   std::size_t bytes = kRows * 10 * 4 + f.parts.global_nodes.size() * 4;
   for (const RefinementHead& head : f.parts.heads) {
     bytes += (head.projection.basis().rows + 1) * kDim * 4;
-    bytes += kRows * (64 + 4) + kRows * (64 * 5 + 4) + kRows * 4;  // states, structure, threshold
+    bytes += kRows * (64 + 4) + kRows * 48 * 4 + kRows * 2;  // states, structure, threshold
   }
   EXPECT_EQ(RefinementModel::create(std::move(f.parts))->memory_bytes(), bytes);
 }
@@ -61,11 +61,12 @@ TEST(RefinementModel, RefusesPartsThatDoNotFit) {
   });
   refused("another shape", [](auto& p) { p.heads[1].states = ByteMatrix(kRows - 1, kDim); });
   refused("scale", [&](auto& p) { p.heads[1].states.scales()[7] = nan; });
-  refused("thresholds", [&](auto& p) { p.heads[0].thresholds[3] = nan; });
   refused("thresholds", [](auto& p) { p.heads[0].thresholds.clear(); });
-  refused("structure of another", [](auto& p) { p.heads[0].structure.roots.pop_back(); });
-  refused("structure leads outside", [](auto& p) { p.heads[0].structure.nodes[5] = kRows; });
-  refused("norm", [&](auto& p) { p.heads[0].structure.inverse_norms[5] = nan; });
+  refused("structure of another", [](auto& p) { p.heads[0].structure = StructureRows(kRows, 16); });
+  refused("structure leads outside", [](auto& p) {
+    StructureRows& rows = p.heads[0].structure;
+    rows.row(5)[0] = rows.entry(kRows, 1);
+  });
   refused("layers must be", [](auto& p) { p.options.layers = 9; });
 }
 

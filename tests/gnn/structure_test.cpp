@@ -11,6 +11,11 @@
 namespace halo::gnn {
 namespace {
 
+double share(const StructureRows& rows, std::size_t i, std::uint32_t entry) {
+  const double root = rows.root_of(entry);
+  return root * root * double{rows.share_of_square(i)};
+}
+
 using Dense = std::vector<std::vector<double>>;
 
 RankedWindows ring_windows(std::size_t n, std::size_t reach, std::uint64_t seed) {
@@ -71,12 +76,13 @@ TEST(Structure, FollowsTheFormulaWhereNothingIsCutOff) {
     StructureOptions options;
     options.steps = 3;
     options.window = 4;
+    options.kept = 64;
     const Dense expected = reference(windows, options);
     const StructureRows rows = diffuse(windows, options, Executor(2));
     ASSERT_EQ(rows.size(), n);
     for (std::size_t i = 0; i < n; ++i) {
       std::vector<double> got(n, 0.0);
-      for (std::size_t e = 0; e < rows.kept; ++e) got[rows.row(i)[e]] += rows.share(i, e);
+      for (const auto entry : rows.row(i)) got[rows.node_of(entry)] += share(rows, i, entry);
       for (std::size_t j = 0; j < n; ++j) {
         // 8 bits of the square root: within half a step of the heaviest's 255.
         const double heaviest = *std::max_element(expected[i].begin(), expected[i].end());
@@ -97,13 +103,17 @@ TEST(Structure, KeepsTheHeaviestEntries) {
   const StructureRows few = diffuse(windows, narrow, Executor(1)),
                       many = diffuse(windows, wide, Executor(1));
   for (std::size_t i = 0; i < 120; ++i) {
-    std::vector<int> roots(many.row_roots(i).begin(), many.row_roots(i).end());
-    std::sort(roots.rbegin(), roots.rend());
-    EXPECT_EQ(*std::max_element(few.row_roots(i).begin(), few.row_roots(i).end()), 255);
-    EXPECT_GE(*std::min_element(few.row_roots(i).begin(), few.row_roots(i).end()), roots[15] - 1);
-    float sum = 0;
-    for (std::size_t e = 0; e < few.kept; ++e) sum += few.share(i, e);
-    EXPECT_NEAR(sum, 1.0F, 1e-4);
+    const auto roots_of = [i](const StructureRows& rows) {
+      std::vector<int> roots;
+      for (const auto entry : rows.row(i)) roots.push_back(static_cast<int>(rows.root_of(entry)));
+      std::sort(roots.rbegin(), roots.rend());
+      return roots;
+    };
+    EXPECT_EQ(roots_of(few).front(), 255);
+    EXPECT_GE(roots_of(few).back(), roots_of(many)[15] - 1);
+    double sum = 0;
+    for (const auto entry : few.row(i)) sum += share(few, i, entry);
+    EXPECT_NEAR(sum, 1.0, 1e-4);
   }
 }
 
@@ -111,9 +121,21 @@ TEST(Structure, SameBytesAtAnyThreadCount) {
   const RankedWindows windows = ring_windows(500, 12, 9);
   const StructureRows one = diffuse(windows, {}, Executor(1)),
                       four = diffuse(windows, {}, Executor(4));
-  EXPECT_EQ(one.nodes, four.nodes);
-  EXPECT_EQ(one.roots, four.roots);
-  EXPECT_EQ(one.inverse_norms, four.inverse_norms);
+  for (std::size_t i = 0; i < 500; ++i) {
+    EXPECT_TRUE(std::ranges::equal(one.row(i), four.row(i)));
+  }
+}
+
+TEST(Structure, RootsGiveWayToTheNumbersOfManyNodes) {
+  EXPECT_EQ(StructureRows(1, 16).root_bits(), 8U);
+  EXPECT_EQ(StructureRows(std::size_t{1} << 24U, 0).root_bits(), 8U);
+  const StructureRows rows((std::size_t{1} << 24U) + 1, 0);
+  EXPECT_EQ(rows.root_bits(), 7U);
+  const std::uint32_t node = std::uint32_t{1} << 24U, entry = rows.entry(node, 127);
+  EXPECT_EQ(rows.node_of(entry), node);
+  EXPECT_EQ(rows.root_of(entry), 127U);
+  test::expect_error(ErrorCode::kInvalidArgument, "at most",
+                     [] { StructureRows((std::size_t{1} << 28U) + 1, 16); });
 }
 
 TEST(Structure, WeightsOfNoneAndOfOnlyOneSidedNeighbours) {

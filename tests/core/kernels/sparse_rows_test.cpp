@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "core/kernels/every_isa.h"
@@ -15,19 +16,44 @@ TEST(SparseRows, EqualTheReferenceOnEveryInstructionSet) {
     Random random(5);
     std::vector<float> dense(1000);
     for (float& v : dense) v = static_cast<float>(random.normal());
-    for (const std::size_t count : {0U, 16U, 48U, 64U, 256U}) {
-      std::vector<std::uint32_t> indices(count);
-      std::vector<std::uint8_t> weights(count);
-      for (std::size_t i = 0; i < count; ++i) {
-        indices[i] = static_cast<std::uint32_t>(random.below(dense.size()));
-        weights[i] = static_cast<std::uint8_t>(random.below(256));
+    for (const unsigned bits : {4U, 8U}) {
+      for (const std::size_t room : {8U, 16U, 24U, 48U, 64U, 256U}) {
+        constexpr std::size_t kRows = 40;
+        std::vector<std::uint32_t> entries(kRows * room), rows;
+        for (std::uint32_t& entry : entries) {
+          entry = static_cast<std::uint32_t>(random.below(dense.size()) << bits |
+                                             random.below(std::uint64_t{1} << bits));
+        }
+        for (std::size_t i = 0; i < 30; ++i) {
+          rows.push_back(static_cast<std::uint32_t>(random.below(kRows)));
+        }
+        const SparseRows matrix{entries.data(), room, bits};
+        for (const std::size_t count : {0U, 1U, 30U}) {
+          std::vector<float> expected(count), got(count);
+          unit_dot_rows_reference(matrix, rows.data(), count, dense.data(), expected.data());
+          unit_dot_rows(matrix, rows.data(), count, dense.data(), got.data());
+          for (std::size_t i = 0; i < count; ++i) {
+            EXPECT_NEAR(got[i], expected[i], 1e-4) << isa << ' ' << bits << ' ' << room;
+          }
+        }
       }
-      const float expected =
-          sparse_dot_reference(indices.data(), weights.data(), count, dense.data());
-      EXPECT_NEAR(sparse_dot(indices.data(), weights.data(), count, dense.data()), expected, 0.02)
-          << isa << ' ' << count;
     }
   });
+}
+
+TEST(SparseRows, ReachTheLargestIndexThatFits) {
+  // 2^20 indices and 12 bits of weight: the top bit of an entry is in use.
+  std::vector<float> dense(std::size_t{1} << 20U, 0.0F);
+  dense.back() = 2.0F;
+  std::vector<std::uint32_t> entries(16, 0);
+  entries[3] = (std::uint32_t{(1U << 20U) - 1} << 12U) | 4095U;
+  const std::uint32_t row = 0;
+  float got = 0;
+  unit_dot_rows({entries.data(), 16, 12}, &row, 1, dense.data(), &got);
+  EXPECT_EQ(got, 2.0F);  // the row has one entry: a weight of 1 after scaling
+  std::fill(entries.begin(), entries.end(), 0U);
+  unit_dot_rows({entries.data(), 16, 12}, &row, 1, dense.data(), &got);
+  EXPECT_EQ(got, 0.0F);
 }
 
 }  // namespace

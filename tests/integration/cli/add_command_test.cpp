@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "halo/gnn/refinement_model.h"
 #include "halo/integration/engine.h"
 #include "integration/cli/halo_process.h"
 
@@ -38,7 +39,7 @@ TEST_F(AddCommandTest, NumbersGoOnAndEverythingIsFound) {
   EXPECT_EQ(facts["added"], kQueries);
   EXPECT_EQ(facts["first_id"], kRows);
   EXPECT_EQ(facts["vectors"], kRows + kQueries);
-  EXPECT_EQ(facts["refinement_model_dropped"], false);
+  EXPECT_TRUE(facts["refinement"].is_null());
   const Engine engine = Engine::load(index);
   ASSERT_EQ(engine.snapshot()->size(), kRows + kQueries);
   const BatchResults found = engine.search(queries_, {.k = 1}, Executor(1));
@@ -50,17 +51,35 @@ TEST_F(AddCommandTest, NumbersGoOnAndEverythingIsFound) {
   EXPECT_EQ(halo({"verify", "--index", index}).code, 0);
 }
 
-TEST_F(AddCommandTest, TakesIdsAndDropsTheModel) {
+TEST_F(AddCommandTest, TakesIdsAndTheRefinementAlong) {
   const std::string index = refined_index();
   std::vector<std::int64_t> ids(kQueries);
   std::iota(ids.begin(), ids.end(), 5000);
   const Outcome outcome =
       halo(add_arguments(index, path("queries.npy"), {"--ids", integers_file("ids.npy", ids)}));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("run halo refine again"));
+  EXPECT_THAT(outcome.out, HasSubstr("of the vectors changed since"));
   const Engine engine = Engine::load(index);
-  EXPECT_EQ(engine.model(), nullptr);
+  ASSERT_NE(engine.model(), nullptr);
+  EXPECT_TRUE(engine.model()->parts().dirty.empty());
+  EXPECT_EQ(engine.model()->parts().changed, kQueries);
+  EXPECT_EQ(halo({"search", "--index", index, "--queries", path("queries.npy"), "--refine", "auto",
+                  "--quiet"})
+                .code,
+            0);
   EXPECT_TRUE(engine.snapshot()->find(5059).has_value());
+}
+
+TEST_F(AddCommandTest, RefinementOfWhatChangedMayWait) {
+  const std::string index = refined_index();
+  const Outcome added =
+      halo(add_arguments(index, path("queries.npy"), {"--refine-later", "--json"}));
+  ASSERT_EQ(added.code, 0) << added.err;
+  EXPECT_GT(added.json()["refinement"]["dirty"], kQueries - 1);
+  const Outcome inspected = halo({"inspect", "--index", index});
+  EXPECT_THAT(inspected.out, HasSubstr("wait for halo refine --changed"));
+  ASSERT_EQ(halo({"refine", "--index", index, "--changed", "--quiet"}).code, 0);
+  EXPECT_EQ(halo({"inspect", "--index", index, "--json"}).json()["model"]["changes"]["dirty"], 0);
 }
 
 TEST_F(AddCommandTest, DeterministicFilesDoNotDependOnThreads) {

@@ -1,0 +1,15 @@
+#include "halo/integration/cli/follow_change.h"
+
+#include <utility>
+
+namespace halo::cli {
+
+Engine follow_change(const Engine& before, std::shared_ptr<const GraphSnapshot> changed, bool later,
+                     Session& session) {
+  const Engine carried =
+      before.with_snapshot(std::move(changed), session.executor(), session.job());
+  if (later || !carried.model()) return carried;
+  return carried.recomputed(session.executor(), session.job());
+}
+
+}  // namespace halo::cli
