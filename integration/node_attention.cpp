@@ -15,17 +15,19 @@ namespace {
 
 using Near = std::pair<float, Node>;  // ordered as results are: equal distances by node
 
-float distance_between(const GraphSnapshot& snapshot, Node a, Node b) {
-  const float* x = snapshot.vector(a).data();
-  const float* y = snapshot.vector(b).data();
-  return snapshot.metric() == Metric::kL2 ? kernels::l2_squared(x, y, snapshot.dim())
-                                          : 1.0F - kernels::dot(x, y, snapshot.dim());
-}
-
 std::vector<Near> by_distance(const GraphSnapshot& snapshot, Node from, std::span<const Node> to) {
+  const std::size_t dim = snapshot.dim();
+  std::vector<float> here(dim), there(dim);
+  snapshot.copy_vector(from, here);
   std::vector<Near> near;
   near.reserve(to.size());
-  for (const Node node : to) near.emplace_back(distance_between(snapshot, from, node), node);
+  for (const Node node : to) {
+    snapshot.copy_vector(node, there);
+    near.emplace_back(snapshot.metric() == Metric::kL2
+                          ? kernels::l2_squared(here.data(), there.data(), dim)
+                          : 1.0F - kernels::dot(here.data(), there.data(), dim),
+                      node);
+  }
   std::sort(near.begin(), near.end());
   return near;
 }
