@@ -16,11 +16,13 @@ packages=(
   libxxhash-dev zlib1g-dev        # checksums, .gz files
   libpng-dev libhdf5-dev          # pictures, ann-benchmarks files
   nlohmann-json3-dev libcli11-dev # JSON, command line
+  libcpp-httplib-dev liblmdb-dev  # the service: HTTP, what survives a crash
+  pkgconf                         # finds those two
 )
 list_only=
 for option in "$@"; do
   case $option in
-    --tests) packages+=(pkgconf dpkg-dev libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
+    --tests) packages+=(dpkg-dev libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
     --demo) packages+=(dataset-fashion-mnist) ;;
     --fuzz) packages+=(clang libclang-rt-14-dev) ;;
     --check) packages+=(clang clang-tidy cppcheck gcovr) ;;

@@ -125,4 +125,16 @@ struct VerifyCommand {
 };
 void run_verify(const VerifyCommand& command, Session& session);
 
+struct ServeCommand {
+  std::filesystem::path data = "halo-data";  ///< the folder of the collections
+  std::filesystem::path index;               ///< empty: nothing is imported
+  std::string name;                          ///< of the imported collection; empty: the file's
+  std::string host = "127.0.0.1";
+  int port = 8080;  ///< 0: any free one
+  std::filesystem::path read_token_file, admin_token_file;
+  std::size_t queue = 256;
+};
+/// Serves until the session's stop token asks; then lets requests in progress finish and saves.
+void run_serve(const ServeCommand& command, Session& session);
+
 }  // namespace halo::cli

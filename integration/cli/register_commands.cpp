@@ -292,6 +292,34 @@ void register_verify(CLI::App& app, CommonOptions& common, Command& chosen) {
   });
 }
 
+void register_serve(CLI::App& app, CommonOptions& common, Command& chosen) {
+  auto command = std::make_shared<ServeCommand>();
+  CLI::App* sub = app.add_subcommand("serve", "Serve collections over HTTP, see /openapi.json");
+  sub->add_option("--data", command->data, "The folder that holds the collections")
+      ->capture_default_str();
+  sub->add_option("--index", command->index,
+                  "An index file to make a collection of, unless there is one of its name");
+  sub->add_option("--name", command->name, "That collection's name; otherwise the file's");
+  sub->add_option("--host", command->host,
+                  "The address to listen on; all but 127.0.0.1 need tokens")
+      ->capture_default_str();
+  sub->add_option("--port", command->port, "The port to listen on; 0: any free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  sub->add_option("--read-token-file", command->read_token_file,
+                  "A file with the token that searches and reads (or HALO_READ_TOKEN)");
+  sub->add_option("--admin-token-file", command->admin_token_file,
+                  "A file with the token that may do everything (or HALO_ADMIN_TOKEN)");
+  sub->add_option("--queue", command->queue,
+                  "Requests that may wait for a thread; more are answered 429")
+      ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
+  add_common_options(*sub, common);
+  sub->callback([command, &chosen] {
+    chosen = [command](Session& session) { run_serve(*command, session); };
+  });
+}
+
 }  // namespace
 
 void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
@@ -305,6 +333,7 @@ void register_commands(CLI::App& app, CommonOptions& common, Command& chosen) {
   register_eval(app, common, chosen);
   register_inspect(app, common, chosen);
   register_verify(app, common, chosen);
+  register_serve(app, common, chosen);
 }
 
 }  // namespace halo::cli

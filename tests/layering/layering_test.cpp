@@ -53,6 +53,7 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"integration/cli/inspect_node.cpp", "tests/integration/cli/inspect_command_test.cpp"},
       {"integration/cli/main.cpp", "tests/integration/cli/build_command_test.cpp"},
       {"integration/cli/model_text.cpp", "tests/integration/cli/refine_command_test.cpp"},
+      {"integration/cli/serve_command.cpp", "tests/integration/service/serve_process_test.cpp"},
       {"integration/cli/register_commands.cpp", "tests/integration/cli/app_test.cpp"},
       {"integration/io/bin.cpp", "tests/integration/io/vecs_test.cpp"},
       {"integration/io/elements.cpp", "tests/integration/io/npy_test.cpp"},
