@@ -152,7 +152,8 @@ double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) 
 }
 
 float distance_to(const GraphSnapshot& snapshot, std::span<const float> query, Node node) {
-  const auto vector = snapshot.vector(node);
+  std::vector<float> vector(snapshot.dim());
+  snapshot.copy_vector(node, vector);
   if (snapshot.metric() == Metric::kL2) {
     return kernels::l2_squared(query.data(), vector.data(), vector.size());
   }

@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -37,9 +38,14 @@ std::uint64_t graph_hash(const SnapshotParts& parts) {
   return hash.value();
 }
 
-std::uint64_t vector_hash(const MatrixView& vectors) {
+// Of the vectors as floats, however they are kept.
+std::uint64_t vector_hash(const GraphSnapshot& snapshot) {
   Hash hash;
-  for (std::size_t i = 0; i < vectors.rows; ++i) hash.add(vectors.row_span(i));
+  std::vector<float> vector(snapshot.dim());
+  for (std::size_t i = 0; i < snapshot.size(); ++i) {
+    snapshot.copy_vector(static_cast<Node>(i), vector);
+    hash.add(std::span<const float>(vector));
+  }
   return hash.value();
 }
 
@@ -55,7 +61,7 @@ std::string figures(std::size_t size, std::size_t dim) {
 
 gnn::IndexIdentity identity_of(const GraphSnapshot& snapshot) {
   return {std::string(metric_name(snapshot.metric())), graph_hash(snapshot.parts()),
-          vector_hash(snapshot.vectors())};
+          vector_hash(snapshot)};
 }
 
 void require_same_index(const ModelOrigin& model, const GraphSnapshot& snapshot) {
@@ -75,7 +81,7 @@ void require_same_index(const ModelOrigin& model, const GraphSnapshot& snapshot)
   if (model.index.graph_hash != graph_hash(snapshot.parts())) {
     mismatch(model, "was prepared for another graph: other ids, levels or links");
   }
-  if (snapshot.has_vectors() && model.index.vector_hash != vector_hash(snapshot.vectors())) {
+  if (snapshot.has_vectors() && model.index.vector_hash != vector_hash(snapshot)) {
     mismatch(model, "was prepared for an index of other vectors");
   }
 }

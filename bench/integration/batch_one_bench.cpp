@@ -1,5 +1,5 @@
-// The library's queries a second at batch 1, as a service asks: threads that each search for one query
-// after the other. What scripts/serve_load compares the service with.
+// The library's queries a second at batch 1, as a service asks: threads that each search for one
+// query after the other. What scripts/serve_load compares the service with.
 //
 //   bench_batch_one INDEX.halo QUERIES [k] [ef] [threads] [seconds] [off|auto]
 #include <atomic>

@@ -18,8 +18,9 @@ TEST_F(ApiTest, LifeOfACollection) {
   const json stats = fine("GET", "/collections/c");
   EXPECT_EQ(stats["vectors"], 250);
   EXPECT_EQ(stats["metric"], "cosine");
-  const json found = fine("POST", "/collections/c/search",
-                          {{"vector", vector_json(vectors_, 7)}, {"k", 3}, {"with_metadata", true}});
+  const json found =
+      fine("POST", "/collections/c/search",
+           {{"vector", vector_json(vectors_, 7)}, {"k", 3}, {"with_metadata", true}});
   ASSERT_EQ(found["results"].size(), 3U);
   EXPECT_EQ(found["results"][0]["id"], 7);
   EXPECT_EQ(found["results"][0]["metadata"]["row"], 7);
@@ -44,11 +45,10 @@ TEST_F(ApiTest, FiltersAndBatches) {
   fill();
   const json filter = {{"kind", "k1"}, {"row", {{"gte", 100}, {"lt", 200}}}};
   for (int settled = 0; settled < 2; ++settled) {
-    const json found =
-        fine("POST", "/collections/c/search",
-             {{"vectors", {vector_json(vectors_, 1), vector_json(vectors_, 100)}},
-              {"k", 40},
-              {"filter", filter}});
+    const json found = fine("POST", "/collections/c/search",
+                            {{"vectors", {vector_json(vectors_, 1), vector_json(vectors_, 100)}},
+                             {"k", 40},
+                             {"filter", filter}});
     ASSERT_EQ(found["queries"].size(), 2U);
     for (const json& query : found["queries"]) {
       EXPECT_EQ(query["results"].size(), 33U) << "100, 103, ..., 196 have another kind";
@@ -73,8 +73,12 @@ TEST_F(ApiTest, RefinesExplainsAndShowsAttention) {
   EXPECT_EQ(job["result"]["sample_queries"], 60);
   EXPECT_TRUE(job["result"]["gate"].is_number());
   const json found = fine("POST", "/collections/c/search",
-                          {{"id", 5}, {"k", 5}, {"refine", "auto"}, {"candidates", 50},
-                           {"explain", true}, {"with_metadata", true}});
+                          {{"id", 5},
+                           {"k", 5},
+                           {"refine", "auto"},
+                           {"candidates", 50},
+                           {"explain", true},
+                           {"with_metadata", true}});
   ASSERT_EQ(found["results"].size(), 5U);
   ASSERT_EQ(found["plain"].size(), 5U);
   EXPECT_EQ(found["plain"][0]["id"], 5);
@@ -92,8 +96,9 @@ TEST_F(ApiTest, RefinesExplainsAndShowsAttention) {
   for (int i = 0; i < 50; ++i) {
     fine("POST", "/collections/c/search", {{"id", i}, {"refine", "auto"}, {"candidates", 50}});
   }
-  EXPECT_EQ(finished(fine("POST", "/collections/c/refine", nullptr, 202))["result"]["sample_queries"],
-            51);
+  EXPECT_EQ(
+      finished(fine("POST", "/collections/c/refine", nullptr, 202))["result"]["sample_queries"],
+      51);
 }
 
 TEST_F(ApiTest, TrainsOnAMetadataField) {
@@ -121,12 +126,55 @@ TEST_F(ApiTest, ADeadlineMarksWhatIsMissing) {
 }
 
 TEST_F(ApiTest, FiftyTraversalNamesAreRefused) {
-  std::vector<std::string> names = {
-      "..", ".", "...", "../c", "..\\c", "/etc", "//c", "c/..", "c/../..", "~", "~root", "c.halo",
-      "c ", " c", "c\t", "c\n", "c%2f", "%2e%2e", "..%2f..%2fetc", "c%00", "c;ls", "c|ls", "c&",
-      "$HOME", "`id`", "c'", "c\"", "c<", "c>", "c*", "c?", "c[", "c{", "c:", "c,", "c@", "c#", "c!",
-      "c+", "c=", "C:\\", "\\\\host\\share", "\xc3\xa4", "\xff\xfe", "\xe2\x80\xae", "con.", ".git",
-      "lock.", ".making-c"};
+  std::vector<std::string> names = {"..",
+                                    ".",
+                                    "...",
+                                    "../c",
+                                    "..\\c",
+                                    "/etc",
+                                    "//c",
+                                    "c/..",
+                                    "c/../..",
+                                    "~",
+                                    "~root",
+                                    "c.halo",
+                                    "c ",
+                                    " c",
+                                    "c\t",
+                                    "c\n",
+                                    "c%2f",
+                                    "%2e%2e",
+                                    "..%2f..%2fetc",
+                                    "c%00",
+                                    "c;ls",
+                                    "c|ls",
+                                    "c&",
+                                    "$HOME",
+                                    "`id`",
+                                    "c'",
+                                    "c\"",
+                                    "c<",
+                                    "c>",
+                                    "c*",
+                                    "c?",
+                                    "c[",
+                                    "c{",
+                                    "c:",
+                                    "c,",
+                                    "c@",
+                                    "c#",
+                                    "c!",
+                                    "c+",
+                                    "c=",
+                                    "C:\\",
+                                    "\\\\host\\share",
+                                    "\xc3\xa4",
+                                    "\xff\xfe",
+                                    "\xe2\x80\xae",
+                                    "con.",
+                                    ".git",
+                                    "lock.",
+                                    ".making-c"};
   names.emplace_back(std::string("c\0d", 3));
   names.emplace_back(65, 'x');
   ASSERT_GE(names.size(), 50U);
@@ -153,8 +201,9 @@ TEST_F(ApiTest, WhatIsWrongIsSaid) {
           "no number");
   refused(call("POST", search, R"({"vector": [1,2,3,4,5,6,7,1e39]})"), 400, "invalid_argument",
           "too large");
-  refused(call("POST", search, R"({"vector_base64": "AADAfwAAwH8AAMB/AADAfwAAwH8AAMB/AADAfwAAwH8="})"),
-          400, "non_finite");
+  refused(
+      call("POST", search, R"({"vector_base64": "AADAfwAAwH8AAMB/AADAfwAAwH8AAMB/AADAfwAAwH8="})"),
+      400, "non_finite");
   refused(call("POST", search, R"({"vector": [0,0,0,0,0,0,0,0]})"), 400, "zero_vector");
   refused(call("POST", search, "{}"), 400, "invalid_argument", "needed");
   refused(call("POST", search, R"({"id": 1, "k": 1001})"), 400, "invalid_argument", "1000");
@@ -178,14 +227,12 @@ TEST_F(ApiTest, WhatIsWrongIsSaid) {
           "dimension_mismatch");
   refused(call("POST", items, R"({"items": [{"id": 1, "vector": ["x"]}]})"), 400,
           "invalid_argument");
-  refused(call("POST", items, R"({"items": [{"id": 1, "metadata": 3}]})"), 400,
-          "invalid_argument");
+  refused(call("POST", items, R"({"items": [{"id": 1, "metadata": 3}]})"), 400, "invalid_argument");
   refused(call("POST", items, R"({"items": []})"), 400, "invalid_argument");
   refused(call("POST", items, R"({"items": [{"id": 77, "metadata": {}}]})"), 404, "unknown_id");
   refused(call("PUT", "/collections/c", R"({"dim": 3})"), 409, "duplicate_id");
   refused(call("PUT", "/collections/d", R"({"dim": 0})"), 400, "invalid_argument");
-  refused(call("PUT", "/collections/d", R"({"dim": 3, "metric": "cos"})"), 400,
-          "invalid_argument");
+  refused(call("PUT", "/collections/d", R"({"dim": 3, "metric": "cos"})"), 400, "invalid_argument");
   refused(call("GET", "/collections/c/items/abc"), 400, "invalid_argument");
   refused(call("GET", "/nothing"), 404, "not_found");
   refused(call("POST", "/collections/c/nothing"), 404, "not_found");
@@ -215,7 +262,8 @@ TEST_F(ApiTest, ProbesMetricsAndDocuments) {
     std::string real = path;
     for (const auto& [from, to] :
          {std::pair<std::string, std::string>{"{name}", "c"}, {"{id}", "1"}, {"{job}", "1"}}) {
-      if (const auto at = real.find(from); at != std::string::npos) real.replace(at, from.size(), to);
+      if (const auto at = real.find(from); at != std::string::npos)
+        real.replace(at, from.size(), to);
     }
     for (auto& [method, operation] : operations.items()) {
       if (method == "delete") continue;

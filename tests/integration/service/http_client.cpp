@@ -77,8 +77,8 @@ HttpAnswer HttpClient::request(const std::string& method, const std::string& pat
                                const std::string& body, const std::string& headers) {
   std::string text = method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers;
   if (!body.empty() || method == "POST" || method == "PUT") {
-    text += "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-            "\r\n";
+    text +=
+        "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
   }
   if (!send(text + "\r\n" + body)) return {};
   return receive();

@@ -67,8 +67,9 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
   const std::string large(2U << 20U, ' ');
   {  // said to be too large: refused before it is read
     HttpClient client(port);
-    ASSERT_TRUE(client.send("POST /collections/c/search HTTP/1.1\r\nHost: localhost\r\n"
-                            "Content-Length: 99999999999\r\n\r\n{"));
+    ASSERT_TRUE(
+        client.send("POST /collections/c/search HTTP/1.1\r\nHost: localhost\r\n"
+                    "Content-Length: 99999999999\r\n\r\n{"));
     const HttpAnswer answer = client.receive();
     EXPECT_EQ(answer.status, 413);
     EXPECT_EQ(answer.error(), "too_large");
@@ -79,16 +80,16 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
   }
   {  // and in pieces, without its length
     HttpClient client(port);
-    client.send("POST /collections/c/search HTTP/1.1\r\nHost: localhost\r\n"
-                "Transfer-Encoding: chunked\r\n\r\n");
+    client.send(
+        "POST /collections/c/search HTTP/1.1\r\nHost: localhost\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n");
     for (int i = 0; i < 2; ++i) {
       client.send("100000\r\n" + large.substr(0, 0x100000) + "\r\n");
     }
     EXPECT_EQ(client.receive().status, 413);
   }
-  for (const char* text :
-       {"nonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\r\n\r\n",
-        "BREW / HTTP/1.1\r\n\r\n"}) {
+  for (const char* text : {"nonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\r\n\r\n",
+                           "BREW / HTTP/1.1\r\n\r\n"}) {
     HttpClient client(port);
     client.send(text);
     const HttpAnswer answer = client.receive();
@@ -98,8 +99,7 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
   }
   {
     HttpClient client(port);
-    const HttpAnswer answer =
-        client.request("GET", "/" + std::string(9000, 'a'));
+    const HttpAnswer answer = client.request("GET", "/" + std::string(9000, 'a'));
     EXPECT_EQ(answer.status, 414);
   }
   for (const char* path : {"/collections/..%2f..%2fetc", "/collections/%2e%2e", "/..%2f..%2fetc",
@@ -109,8 +109,9 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
     EXPECT_LT(answer.status, 500) << path;
   }
   HttpClient client(port);
-  EXPECT_EQ(client.request("POST", "/collections/c/search", "--x\r\n\r\n--x--",
-                           "Content-Type: multipart/form-data; boundary=x\r\n")
+  EXPECT_EQ(client
+                .request("POST", "/collections/c/search", "--x\r\n\r\n--x--",
+                         "Content-Type: multipart/form-data; boundary=x\r\n")
                 .status,
             415);
 }
@@ -118,8 +119,9 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
 TEST_F(HttpServerTest, ABodyThatNobodyReadIsNoRequest) {
   const int port = start();
   HttpClient client(port);
-  client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n"
-              "GET /collections HTTP/1.1\r\nHost: a\r\n\r\n");
+  client.send(
+      "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n"
+      "GET /collections HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(client.receive().status, 200);
   EXPECT_EQ(client.receive(std::chrono::seconds(20)).status, 0) << "the connection ends";
 }

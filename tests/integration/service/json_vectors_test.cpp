@@ -29,14 +29,36 @@ TEST(JsonVectors, ReadsRowsOfEqualLength) {
 }
 
 TEST(JsonVectors, RefusesWhatIsNoSuchThing) {
-  for (const char* text :
-       {"", "[]", "null", "{", "{\"vector\":[1,2}", "{\"vector\":[1,,2]}", "{\"vector\":[NaN]}",
-        "{\"vector\":[nan]}", "{\"vector\":[inf]}", "{\"vector\":[Infinity]}",
-        "{\"vector\":[-inf]}", "{\"vector\":[1e39]}", "{\"vector\":[1e999]}", "{\"vector\":[01]}",
-        "{\"vector\":[.5]}", "{\"vector\":[+1]}", "{\"vector\":[\"1\"]}", "{\"vector\":[null]}",
-        "{\"vector\":[[1,2],[3]]}", "{\"vector\":[[1],2]}", "{\"vector\":1}", "{\"vector\":{}}",
-        "{\"vector\":[1],\"vector\":[2]}", "{\"vector\":[1]} x", "{\"vector\":[1", "{\"k\":1,}",
-        "{\"vector\":[1]", "{\"a\\", "{\"vector\":[-]}", "{\"vector\":[0x1]}"}) {
+  for (const char* text : {"",
+                           "[]",
+                           "null",
+                           "{",
+                           "{\"vector\":[1,2}",
+                           "{\"vector\":[1,,2]}",
+                           "{\"vector\":[NaN]}",
+                           "{\"vector\":[nan]}",
+                           "{\"vector\":[inf]}",
+                           "{\"vector\":[Infinity]}",
+                           "{\"vector\":[-inf]}",
+                           "{\"vector\":[1e39]}",
+                           "{\"vector\":[1e999]}",
+                           "{\"vector\":[01]}",
+                           "{\"vector\":[.5]}",
+                           "{\"vector\":[+1]}",
+                           "{\"vector\":[\"1\"]}",
+                           "{\"vector\":[null]}",
+                           "{\"vector\":[[1,2],[3]]}",
+                           "{\"vector\":[[1],2]}",
+                           "{\"vector\":1}",
+                           "{\"vector\":{}}",
+                           "{\"vector\":[1],\"vector\":[2]}",
+                           "{\"vector\":[1]} x",
+                           "{\"vector\":[1",
+                           "{\"k\":1,}",
+                           "{\"vector\":[1]",
+                           "{\"a\\",
+                           "{\"vector\":[-]}",
+                           "{\"vector\":[0x1]}"}) {
     test::expect_error(ErrorCode::kInvalidArgument, "", [&] { parse_body(text, kNames); });
   }
   // Too small is not wrong: it is zero.

@@ -66,10 +66,9 @@ TEST(Metadata, SaysTheSameOfASnapshotsNodes) {
 }
 
 TEST(Metadata, RefusesWhatIsNoFilter) {
-  for (const char* text :
-       {"[]", "1", R"({"a": null})", R"({"a": [1]})", R"({"a": {}})", R"({"a": {"like": 1}})",
-        R"({"a": {"gt": "x"}})", R"({"a": {"in": []}})", R"({"a": {"in": [[]]}})",
-        R"({"a": {"eq": 1, "gt": 2}})"}) {
+  for (const char* text : {"[]", "1", R"({"a": null})", R"({"a": [1]})", R"({"a": {}})",
+                           R"({"a": {"like": 1}})", R"({"a": {"gt": "x"}})", R"({"a": {"in": []}})",
+                           R"({"a": {"in": [[]]}})", R"({"a": {"eq": 1, "gt": 2}})"}) {
     test::expect_error(ErrorCode::kInvalidArgument, "filter",
                        [&] { MetadataFilter::parse(json::parse(text)); });
   }

@@ -80,9 +80,9 @@ class Browser {
         break;
     }
     if (port_ == 0) return;
-    const json options = {
-        {"args", {"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                  "--window-size=1280,1700"}}};
+    const json options = {{"args",
+                           {"--headless", "--no-sandbox", "--disable-gpu",
+                            "--disable-dev-shm-usage", "--window-size=1280,1700"}}};
     const HttpAnswer made = HttpClient(port_).post(
         "/session", {{"capabilities", {{"alwaysMatch", {{"goog:chromeOptions", options}}}}}});
     if (made.status != 200) return;
@@ -151,8 +151,8 @@ TEST_F(PageTest, ShowsBothOrdersTheirScoresAndTheNeighbourhood) {
   EXPECT_EQ(browser_->count("#before li"), 10U);
   EXPECT_EQ(browser_->count("#after li"), 10U);
   EXPECT_THAT(browser_->text("#before li"), HasSubstr("id 7"));
-  EXPECT_THAT(browser_->text("#after .scores"), testing::AllOf(HasSubstr("score"),
-                                                               HasSubstr("distance")));
+  EXPECT_THAT(browser_->text("#after .scores"),
+              testing::AllOf(HasSubstr("score"), HasSubstr("distance")));
   EXPECT_EQ(browser_->count("#after .move"), 10U);
   EXPECT_THAT(browser_->text("#timings"), HasSubstr("search"));
   EXPECT_EQ(browser_->text("#centre"), "7");
@@ -181,8 +181,8 @@ TEST_F(PageTest, IsUsedByKeyboardAlone) {
   browser_->run("document.querySelector('#graph a').focus()");
   const std::string first = browser_->run("return document.activeElement.textContent");
   browser_->press({"\uE007"});
-  ASSERT_TRUE(browser_->waits_for("document.getElementById('centre').textContent === '" + first +
-                                  "'"));
+  ASSERT_TRUE(
+      browser_->waits_for("document.getElementById('centre').textContent === '" + first + "'"));
   browser_->run("document.getElementById('go').focus()");
   for (int i = 0; i < 12; ++i) browser_->press({"\uE004"});  // Tab, into the results
   EXPECT_EQ(browser_->run("return document.activeElement.closest('.hits') !== null"), true);
@@ -194,17 +194,20 @@ TEST_F(PageTest, SaysWhatIsWrong) {
   ASSERT_TRUE(browser_->waits_for("!document.getElementById('error').hidden"));
   EXPECT_THAT(browser_->text("#error"), HasSubstr("99999"));
   keep_picture("error");
-  browser_->run("document.querySelector('input[value=vector]').click();"
-                "document.getElementById('vector').value = '1, 2, x';"
-                "document.getElementById('go').click()");
-  ASSERT_TRUE(browser_->waits_for(
-      "document.getElementById('error').textContent.includes('not a number')"));
-  browser_->run("document.getElementById('vector').value = '1 2 3';"
-                "document.getElementById('go').click()");
-  ASSERT_TRUE(browser_->waits_for(
-      "document.getElementById('error').textContent.includes('3 numbers')"));
-  browser_->run("document.getElementById('vector').value = '[1,0,2,0,1,0,1,1]';"
-                "document.getElementById('go').click()");
+  browser_->run(
+      "document.querySelector('input[value=vector]').click();"
+      "document.getElementById('vector').value = '1, 2, x';"
+      "document.getElementById('go').click()");
+  ASSERT_TRUE(
+      browser_->waits_for("document.getElementById('error').textContent.includes('not a number')"));
+  browser_->run(
+      "document.getElementById('vector').value = '1 2 3';"
+      "document.getElementById('go').click()");
+  ASSERT_TRUE(
+      browser_->waits_for("document.getElementById('error').textContent.includes('3 numbers')"));
+  browser_->run(
+      "document.getElementById('vector').value = '[1,0,2,0,1,0,1,1]';"
+      "document.getElementById('go').click()");
   ASSERT_TRUE(browser_->waits_for("document.querySelectorAll('#before li').length === 10"));
   EXPECT_FALSE(browser_->visible("#error"));
 }

@@ -29,7 +29,8 @@ constexpr std::size_t kDim = 8;
 
 class Process {
  public:
-  explicit Process(std::vector<std::string> arguments, const std::string& error_file = "/dev/null") {
+  explicit Process(std::vector<std::string> arguments,
+                   const std::string& error_file = "/dev/null") {
     arguments.insert(arguments.begin(), HALO_TOOL);
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
@@ -113,9 +114,8 @@ void write_until_it_breaks(int port, Id first, int& version, Told& told) {
       for (Id i = 0; i < 3; ++i) {
         const Id id = first + (n * 2 + i) % 400;
         told.unsure.insert(id);
-        items.push_back({{"id", id},
-                         {"vector", vector_of(id, version)},
-                         {"metadata", {{"version", version}}}});
+        items.push_back(
+            {{"id", id}, {"vector", vector_of(id, version)}, {"metadata", {{"version", version}}}});
       }
       answer = client.post("/collections/c/items", {{"items", items}});
       if (answer.status != 200) return;
@@ -127,7 +127,8 @@ void write_until_it_breaks(int port, Id first, int& version, Told& told) {
 void check(int port, Id first, Told& told) {
   HttpClient client(port);
   for (Id id = first; id < first + 400; ++id) {
-    const HttpAnswer answer = client.get("/collections/c/items/" + std::to_string(id) + "?vector=1");
+    const HttpAnswer answer =
+        client.get("/collections/c/items/" + std::to_string(id) + "?vector=1");
     ASSERT_TRUE(answer.status == 200 || answer.status == 404) << answer.body;
     std::optional<int> there;
     if (answer.status == 200) {
@@ -176,14 +177,14 @@ void survive(int signal, int expected_code) {
     std::atomic<bool> over{false};
     std::vector<std::thread> threads;
     for (std::size_t w = 0; w < kWriters; ++w) {
-      threads.emplace_back([&, w] {
-        write_until_it_breaks(port, static_cast<Id>(1000 * w), versions[w], told[w]);
-      });
+      threads.emplace_back(
+          [&, w] { write_until_it_breaks(port, static_cast<Id>(1000 * w), versions[w], told[w]); });
     }
     threads.emplace_back([&] {  // and searches, and folding in, meanwhile
       HttpClient client(port);
       client.post("/collections/c/settle", json::object());
-      while (!over && client.post("/collections/c/search", {{"vector", vector_of(5, 5)}}).status == 200) {
+      while (!over &&
+             client.post("/collections/c/search", {{"vector", vector_of(5, 5)}}).status == 200) {
       }
     });
     std::this_thread::sleep_for(std::chrono::milliseconds(100 + 37 * (round % 11)));
@@ -203,9 +204,8 @@ TEST(ServeProcess, TermDrainsSavesAndEndsWell) { survive(SIGTERM, 0); }
 TEST(ServeProcess, RefusesToListenElsewhereWithoutAToken) {
   const test::TemporaryFolder folder;
   const std::string errors = (folder / "errors").string(), token = (folder / "token").string();
-  Process process({"serve", "--data", (folder / "data").string(), "--port", "0", "--host",
-                   "0.0.0.0"},
-                  errors);
+  Process process(
+      {"serve", "--data", (folder / "data").string(), "--port", "0", "--host", "0.0.0.0"}, errors);
   EXPECT_EQ(process.wait(), 1);
   std::string text;
   std::getline(std::ifstream(errors), text);
@@ -225,9 +225,10 @@ TEST(ServeProcess, RefusesToListenElsewhereWithoutAToken) {
   HttpClient client(fine.port());
   EXPECT_EQ(client.get("/livez").status, 200);
   EXPECT_EQ(client.get("/collections").status, 401);
-  EXPECT_EQ(client.request("GET", "/collections", "", "Authorization: Bearer a-token-of-some-length\r\n")
-                .status,
-            200);
+  EXPECT_EQ(
+      client.request("GET", "/collections", "", "Authorization: Bearer a-token-of-some-length\r\n")
+          .status,
+      200);
   EXPECT_EQ(fine.end(SIGTERM), 0);
 }
 
