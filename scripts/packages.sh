@@ -23,7 +23,7 @@ list_only=
 for option in "$@"; do
   case $option in
     --tests) packages+=(dpkg-dev libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev) ;;
-    --demo) packages+=(dataset-fashion-mnist) ;;
+    --demo) packages+=(dataset-fashion-mnist curl) ;;
     --fuzz) packages+=(clang libclang-rt-14-dev) ;;
     --check) packages+=(clang clang-tidy cppcheck gcovr) ;;
     --ci) packages+=(clang clang-format clang-tidy) ;;
