@@ -42,6 +42,7 @@ int status_of(ErrorCode code) {
     case ErrorCode::kNoSpace:
       return 507;
     case ErrorCode::kOutOfMemory:
+    case ErrorCode::kMemoryLimit:
     case ErrorCode::kCancelled:
       return 503;
     case ErrorCode::kIo:
@@ -464,7 +465,7 @@ ApiResponse Api::route(const ApiRequest& request, Route& kind) {
       throw Refusal{403, "forbidden", "this service answers to localhost only"};
     }
   }
-  if (reading) {
+  if (reading && !request.path.empty()) {
     const std::string_view file = request.path == "/" ? std::string_view("index.html")
                                                       : std::string_view(request.path).substr(1);
     for (const PageFile& page : page_files()) {

@@ -140,8 +140,12 @@ class ConnectionThreads : public httplib::TaskQueue {
         return;
       }
     }
-    serve();  // too many: refused, on the accepting thread
+    refusing = true;  // too many: on the accepting thread there is time for a refusal only
+    serve();
+    refusing = false;
   }
+  static thread_local bool refusing;
+
   void shutdown() override {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -176,6 +180,8 @@ class ConnectionThreads : public httplib::TaskQueue {
   std::size_t idle_ = 0;
   bool ended_ = false;
 };
+
+thread_local bool ConnectionThreads::refusing = false;
 
 ApiRequest api_request(const httplib::Request& from) {
   ApiRequest request;
@@ -287,8 +293,7 @@ struct HttpServer::Impl : httplib::Server {
 
   bool process_and_close_socket(socket_t socket) override {
     ServiceMetrics& metrics = api.metrics();
-    const bool taken = track(socket);
-    if (!taken) {
+    if (ConnectionThreads::refusing || !track(socket)) {
       ++metrics.refused_connections;
       constexpr std::string_view kBusy =
           "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "halo/index/graph_snapshot.h"
 #include "integration/service/http_client.h"
 #include "support/test_support.h"
 
@@ -106,7 +107,7 @@ void write_until_it_breaks(int port, Id first, int& version, Told& told) {
     if (n % 7 == 6 && !told.versions.empty()) {
       const Id gone = told.versions.begin()->first;
       told.unsure = {gone};
-      answer = client.post("/collections/c/items/delete", {{"ids", {gone}}});
+      answer = client.post("/collections/c/items/delete", {{"ids", json::array({gone})}});
       if (answer.status != 200) return;
       told.versions.erase(gone);
     } else {
@@ -232,6 +233,19 @@ TEST(ServeProcess, RefusesToListenElsewhereWithoutAToken) {
   EXPECT_EQ(fine.end(SIGTERM), 0);
 }
 
+TEST(ServeProcess, TheExamplesRun) {
+  const test::TemporaryFolder folder;
+  Process process = serve(folder);
+  const std::string url = " http://127.0.0.1:" + std::to_string(process.port()) + " >/dev/null";
+  const std::string examples = std::string(HALO_SOURCE_DIR) + "/examples/service/";
+  const auto have = [](const std::string& program) {
+    return std::system(("command -v " + program + " >/dev/null").c_str()) == 0;
+  };
+  if (!have("python3") && !have("curl")) GTEST_SKIP() << "neither python3 nor curl is here";
+  if (have("python3")) EXPECT_EQ(std::system((examples + "client.py" + url).c_str()), 0);
+  if (have("curl")) EXPECT_EQ(std::system((examples + "client.sh" + url).c_str()), 0);
+}
+
 TEST(ServeProcess, MakesACollectionOfAnIndexFile) {
   const test::TemporaryFolder folder;
   {
@@ -258,7 +272,7 @@ TEST(ServeProcess, MakesACollectionOfAnIndexFile) {
     EXPECT_EQ(answer.json()["results"][0]["id"], start == 0 ? 7 : 100);
     EXPECT_EQ(client
                   .post("/collections/my-index/items",
-                        {{"items", {{{"id", 100}, {"vector", {7.1, 1, 2, 3}}}}}})
+                        {{"items", json::array({{{"id", 100}, {"vector", {7.1, 1, 2, 3}}}})}})
                   .status,
               200);
     EXPECT_EQ(process.end(SIGTERM), 0);
