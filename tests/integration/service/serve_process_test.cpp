@@ -242,8 +242,12 @@ TEST(ServeProcess, TheExamplesRun) {
     return std::system(("command -v " + program + " >/dev/null").c_str()) == 0;
   };
   if (!have("python3") && !have("curl")) GTEST_SKIP() << "neither python3 nor curl is here";
-  if (have("python3")) EXPECT_EQ(std::system((examples + "client.py" + url).c_str()), 0);
-  if (have("curl")) EXPECT_EQ(std::system((examples + "client.sh" + url).c_str()), 0);
+  if (have("python3")) {
+    EXPECT_EQ(std::system((examples + "client.py" + url).c_str()), 0);
+  }
+  if (have("curl")) {
+    EXPECT_EQ(std::system((examples + "client.sh" + url).c_str()), 0);
+  }
 }
 
 TEST(ServeProcess, MakesACollectionOfAnIndexFile) {
