@@ -25,8 +25,8 @@
 #include "halo/core/matrix_view.h"
 #include "halo/gnn/class_posteriors.h"
 #include "halo/gnn/content_layer.h"
-#include "halo/gnn/index_identity.h"
 #include "halo/gnn/gnn_query.h"
+#include "halo/gnn/index_identity.h"
 #include "halo/gnn/projection.h"
 
 namespace halo::gnn {

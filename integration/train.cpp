@@ -120,8 +120,9 @@ void decide(TrainReport& report) {
     report.reason = "the 95% interval of its gain over plain search, " + interval +
                     " points of mAP@100, does not lie above 0";
   } else if (!(trained.gain_at_ten->low > 0)) {
-    report.reason = "it brings no more of what is relevant into the first ten: the 95% interval of its "
-                    "gain in P@10 does not lie above 0";
+    report.reason =
+        "it brings no more of what is relevant into the first ten: the 95% interval of its "
+        "gain in P@10 does not lie above 0";
   } else if (automatic != report.table.end()) {
     report.reason = "label-free refinement gains more on the held-out queries";
   } else {

@@ -80,10 +80,11 @@ struct TrainReport {
 
 /// Learns a metric on each view, builds a whole model on each, chooses among them and among ways to
 /// use the labels by held-out queries, and accepts the choice where the 95% paired-bootstrap
-/// intervals of its gains in mAP@100 and P@10 over plain search lie above 0 and label-free refinement, where
-/// the index has it, is not better. The same seed gives the same model at any number of threads,
-/// interrupted or not. Throws kInvalidArgument, kEmpty (nothing to learn from, or to judge by),
-/// kUnknownId, kDimensionMismatch, kModelMismatch (the checkpoint of another run), kCancelled.
+/// intervals of its gains in mAP@100 and P@10 over plain search lie above 0 and label-free
+/// refinement, where the index has it, is not better. The same seed gives the same model at any
+/// number of threads, interrupted or not. Throws kInvalidArgument, kEmpty (nothing to learn from,
+/// or to judge by), kUnknownId, kDimensionMismatch, kModelMismatch (the checkpoint of another run),
+/// kCancelled.
 TrainReport train(const Engine& engine, const TrainingData& data, const TrainOptions& options,
                   const Executor& executor, const Job& job = {});
 
