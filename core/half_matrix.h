@@ -26,6 +26,35 @@ inline Bf16 float_to_bf16(float x) {
   return static_cast<Bf16>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
+/// IEEE 754 half precision: 11 significant bits, up to 65,504.
+struct F16 {
+  std::uint16_t bits = 0;
+};
+inline constexpr float kGreatestF16 = 65504.0F;
+
+inline float f16_to_float(F16 x) {
+  const std::uint32_t sign = std::uint32_t{x.bits} << 16U & 0x80000000U;
+  const std::uint32_t magnitude = x.bits & 0x7fffU;
+  if (magnitude < 0x400U) {  // 0 and subnormals: multiples of 2^-24
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return sign != 0 ? -value : value;
+  }
+  return std::bit_cast<float>(sign | ((magnitude << 13U) + 0x38000000U));
+}
+/// Rounds to nearest, ties to even; what is beyond kGreatestF16 becomes it. Finite inputs only.
+inline F16 float_to_f16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t sign = bits >> 16U & 0x8000U, magnitude = bits & 0x7fffffffU;
+  if (magnitude >= 0x477ff000U) return {static_cast<std::uint16_t>(sign | 0x7bffU)};
+  if (magnitude < 0x38800000U) {  // below 2^-14: adding 1/2 leaves multiples of 2^-24, rounded
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+    return {
+        static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U))};
+  }
+  const std::uint32_t rounded = magnitude + 0xfffU + (magnitude >> 13U & 1U);
+  return {static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13U))};
+}
+
 /// Read-only view of `rows` x `cols` bfloat16 values, consecutive rows `stride` values apart.
 struct HalfView {
   const Bf16* data = nullptr;

@@ -1,12 +1,12 @@
 #include "halo/index/exact_search.h"
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <vector>
 
 #include "halo/core/out_of_memory.h"
-#include "halo/index/detail/metric_distance.h"
-#include "halo/index/detail/row_scorer.h"
+#include "halo/index/detail/query_walk.h"
 #include "halo/index/detail/scan.h"
 
 namespace halo {
@@ -23,11 +23,10 @@ std::size_t exact_search(const GraphSnapshot& snapshot, std::span<const float> q
   options.validate(snapshot);
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
-  Matrix prepared = Matrix::padded(1, query.size());
-  detail::store_vector(snapshot.metric(), query.data(), query.size(), "the query", prepared.data());
-  const auto score = detail::f32_scorer(snapshot.metric(), snapshot.vectors(), prepared.data());
+  detail::QueryMemory memory;
+  const auto prepared = detail::prepare_query(snapshot, query, true, memory);
   std::vector<Neighbour> heap;
-  return detail::scan_nearest(score, snapshot, options, heap, out);
+  return detail::scan_nearest(prepared.exact, snapshot, options, heap, out);
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory to search"; });
 }
@@ -38,25 +37,29 @@ SearchResults exact_search_batch(const GraphSnapshot& snapshot, const MatrixView
   options.validate(snapshot);
   detail::check_queries(snapshot, queries, executor);
   SearchResults results = detail::make_results(queries.rows, options.k);
-  const MatrixView vectors = snapshot.vectors();
-  const detail::MetricDistance distance(snapshot.metric(), vectors.stride);
   const Stage stage(job, "exact search", queries.rows);
   executor.parallel_for(queries.rows, kQueryTile, [&](std::size_t begin, std::size_t end) {
-    Matrix tile = Matrix::padded(end - begin, queries.cols);
+    std::vector<detail::QueryMemory> memory(end - begin);
+    std::vector<detail::RowScorer> scores;
     std::vector<std::vector<Neighbour>> heaps(end - begin);
     for (std::size_t q = begin; q < end; ++q) {
-      detail::store_row(snapshot.metric(), queries.row(q), queries.cols, "query", q,
-                        tile.row(q - begin));
+      scores.push_back(
+          detail::prepare_query(snapshot, queries.row_span(q), true, memory[q - begin]).exact);
     }
-    for (std::size_t block = 0; block < vectors.rows; block += kVectorBlock) {
+    std::array<Node, kVectorBlock> nodes{};
+    std::array<float, kVectorBlock> distances{};
+    for (std::size_t block = 0; block < snapshot.size(); block += kVectorBlock) {
       job.check();
-      const std::size_t block_end = std::min(vectors.rows, block + kVectorBlock);
+      const std::size_t block_end = std::min(snapshot.size(), block + kVectorBlock);
+      std::size_t count = 0;
+      for (std::size_t i = block; i < block_end; ++i) {
+        const auto node = static_cast<Node>(i);
+        if (options.filter.allows(node)) nodes[count++] = node;
+      }
       for (std::size_t q = 0; q < heaps.size(); ++q) {
-        for (std::size_t i = block; i < block_end; ++i) {
-          const auto node = static_cast<Node>(i);
-          if (!options.filter.allows(node)) continue;
-          const float d = distance(tile.row(q), vectors.row(i));
-          detail::offer(heaps[q], options.k, {d, node});
+        scores[q](nodes.data(), count, distances.data());
+        for (std::size_t i = 0; i < count; ++i) {
+          detail::offer(heaps[q], options.k, {distances[i], nodes[i]});
         }
       }
     }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "halo/core/error.h"
+#include "halo/core/half_matrix.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/out_of_memory.h"
 #include "halo/index/detail/metric_distance.h"
@@ -21,7 +22,7 @@ constexpr std::size_t kMaxLayers = 64;
 // A walk's pool keeps a mark in a node's highest bit.
 constexpr std::size_t kMaxNodes = std::size_t{1} << 31U;
 constexpr std::size_t kMaxDim = 65536;
-constexpr float kUnitTolerance = 1e-3F;
+constexpr float kUnitTolerance = 2.5e-3F;  // bf16 moves a length by up to 2^-9
 
 [[noreturn]] void fail(const std::string& what) {
   throw Error(ErrorCode::kCorrupt, "snapshot: " + what);
@@ -173,45 +174,115 @@ std::shared_ptr<const GraphSnapshot> GraphSnapshot::create(SnapshotParts parts,
   auto contents = std::make_shared<const Contents>(std::move(parts), std::move(by_id));
   auto encoded = VectorCodes::encode(codes, contents->parts.metric, contents->parts.vectors);
   return std::shared_ptr<const GraphSnapshot>(
-      new GraphSnapshot(std::move(contents), std::move(encoded)));
+      new GraphSnapshot(std::move(contents), {}, std::move(encoded)));
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory for a snapshot"; });
 }
 
 std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_codes(CodeKind codes) const try {
+  VectorCodes encoded = kept_;
+  if (codes != kept_.kind()) {
+    const Matrix decoded = kept_.kind() == CodeKind::kF32 ? Matrix() : floats();
+    encoded = VectorCodes::encode(codes, metric(), decoded.empty() ? vectors() : decoded.view());
+  }
   return std::shared_ptr<const GraphSnapshot>(
-      new GraphSnapshot(contents_, VectorCodes::encode(codes, metric(), vectors())));
+      new GraphSnapshot(contents_, kept_, std::move(encoded)));
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory for codes"; });
+}
+
+std::shared_ptr<const GraphSnapshot> GraphSnapshot::with_vectors_as(CodeKind kind) const try {
+  if (code_kind_name(kind) == "unknown") {
+    throw Error(ErrorCode::kInvalidArgument,
+                "vectors kept as unknown kind " + std::to_string(static_cast<std::uint32_t>(kind)));
+  }
+  if (kind == stored() && has_vectors()) {
+    return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(contents_, kept_, codes_));
+  }
+  Matrix decoded;
+  if (stored() != CodeKind::kF32) decoded = floats();
+  const MatrixView rows = decoded.empty() ? vectors() : decoded.view();
+  if (kind == CodeKind::kF32) {
+    return std::shared_ptr<const GraphSnapshot>(
+        new GraphSnapshot(graph_with(std::move(decoded)), {}, codes_));
+  }
+  if (kind == CodeKind::kInt8 && (metric() != Metric::kL2 || !Int8Quantiser::lossless_for(rows))) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "vectors are kept as int8 only under l2, and only whole numbers of 0 to 255 or "
+                "-128 to 127");
+  }
+  for (std::size_t i = 0; kind == CodeKind::kF16 && i < rows.rows; ++i) {
+    const auto row = rows.row_span(i);
+    if (std::any_of(row.begin(), row.end(), [](float x) { return std::fabs(x) > kGreatestF16; })) {
+      throw Error(ErrorCode::kInvalidArgument, "the vector of id " +
+                                                   std::to_string(id(static_cast<Node>(i))) +
+                                                   " has values beyond the range of f16");
+    }
+  }
+  VectorCodes kept = codes_.kind() == kind ? codes_ : VectorCodes::encode(kind, metric(), rows);
+  VectorCodes codes = codes_.kind() == CodeKind::kF32 ? kept : codes_;
+  const std::shared_ptr<const GraphSnapshot> stored(
+      new GraphSnapshot(graph_with({}), std::move(kept), std::move(codes)));
+  // Codes of what is kept, as they would be made of it when it is read from a file.
+  const bool rounded = kind != CodeKind::kInt8 && stored->codes().kind() != kind;
+  return rounded ? stored->with_codes(codes_.kind()) : stored;
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a snapshot"; });
 }
 
 std::shared_ptr<const GraphSnapshot> GraphSnapshot::without_vectors() const try {
   if (codes_.kind() == CodeKind::kF32) {
     throw Error(ErrorCode::kInvalidArgument, "an index without codes cannot drop its vectors");
   }
+  return std::shared_ptr<const GraphSnapshot>(new GraphSnapshot(graph_with({}), {}, codes_));
+} catch (const std::bad_alloc&) {
+  throw_out_of_memory([] { return "no memory for a snapshot"; });
+}
+
+std::shared_ptr<const GraphSnapshot::Contents> GraphSnapshot::graph_with(Matrix vectors) const {
   SnapshotParts copy;
   copy.metric = parts_.metric;
   copy.dim = parts_.dim;
   copy.M = parts_.M;
   copy.ef_construction = parts_.ef_construction;
   copy.seed = parts_.seed;
+  copy.vectors = std::move(vectors);
   copy.ids = parts_.ids;
   copy.levels = parts_.levels;
   copy.layers = parts_.layers;
   copy.entry_point = parts_.entry_point;
-  auto contents = std::make_shared<const Contents>(std::move(copy), contents_->nodes_by_id);
-  return std::shared_ptr<const GraphSnapshot>(
-      new GraphSnapshot(std::move(contents), codes_.clone()));
-} catch (const std::bad_alloc&) {
-  throw_out_of_memory([] { return "no memory for a snapshot"; });
+  return std::make_shared<const Contents>(std::move(copy), contents_->nodes_by_id);
 }
 
-void GraphSnapshot::refuse_vectors() {
-  throw Error(ErrorCode::kNotPrepared, "this index keeps codes only, no vectors");
+Matrix GraphSnapshot::floats() const {
+  Matrix rows = Matrix::padded(size(), dim());
+  for (std::size_t i = 0; i < size(); ++i) {
+    decode_row(kept_.kind(), kept_.quantiser(), kept_.row(i), {rows.row(i), dim()});
+  }
+  return rows;
 }
 
-GraphSnapshot::GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes codes)
-    : contents_(std::move(contents)), parts_(contents_->parts), codes_(std::move(codes)) {}
+void GraphSnapshot::copy_vector(Node node, std::span<float> out) const {
+  if (kept_.kind() == CodeKind::kF32) {
+    std::copy_n(vector(node).begin(), dim(), out.begin());
+  } else {
+    decode_row(kept_.kind(), kept_.quantiser(), kept_.row(node), out.first(dim()));
+  }
+}
+
+void GraphSnapshot::refuse_vectors() const {
+  throw Error(ErrorCode::kNotPrepared, has_vectors() ? "this index keeps its vectors as " +
+                                                           std::string(code_kind_name(stored())) +
+                                                           ", not as floats"
+                                                     : "this index keeps codes only, no vectors");
+}
+
+GraphSnapshot::GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes kept,
+                             VectorCodes codes)
+    : contents_(std::move(contents)),
+      parts_(contents_->parts),
+      kept_(std::move(kept)),
+      codes_(std::move(codes)) {}
 
 GraphSnapshot::Contents::Contents(SnapshotParts taken, std::vector<Node> sorted)
     : parts(std::move(taken)), nodes_by_id(std::move(sorted)) {
@@ -275,6 +346,7 @@ std::size_t GraphSnapshot::adaptive_window() const {
 GraphSnapshot::MemoryUsage GraphSnapshot::memory_usage() const {
   MemoryUsage usage;
   usage.vectors = parts_.vectors.rows() * parts_.vectors.stride() * sizeof(float);
+  if (kept_.data() != codes_.data()) usage.vectors += kept_.bytes();
   usage.codes = codes_.bytes();
   for (const LayerLinks& layer : parts_.layers) {
     usage.links += layer.nodes.capacity() * sizeof(Node) +

@@ -63,10 +63,16 @@ class GraphSnapshot {
                                                      CodeKind codes = CodeKind::kF32);
   /// The same index, shared, with searches on other codes. Throws kOutOfMemory. O(vectors).
   std::shared_ptr<const GraphSnapshot> with_codes(CodeKind codes) const;
-  /// The same graph and codes, copied, without the float32 vectors: a fraction of the memory, for
+  /// The same index, the graph copied, with its vectors kept as `kind`, which exact distances then
+  /// come from: kBf16 and kF16 round them and take half the memory; kInt8 takes a quarter, for
+  /// whole numbers of 0 to 255 or -128 to 127 under kL2 only, and loses nothing; kF32 turns what is
+  /// kept into floats again. Throws kInvalidArgument where kInt8 would lose something or a value
+  /// is beyond kF16, kNotPrepared after without_vectors(), kOutOfMemory. O(links + vectors).
+  std::shared_ptr<const GraphSnapshot> with_vectors_as(CodeKind kind) const;
+  /// The same graph and codes, the graph copied, without the vectors: a fraction of the memory, for
   /// plain search only. Results are then ordered by the codes' distances, which are exact where the
   /// codes are lossless. Whatever needs the vectors (exact search, windows, refinement, files)
-  /// throws kNotPrepared. Throws kInvalidArgument for an index without codes. O(links + codes).
+  /// throws kNotPrepared. Throws kInvalidArgument for an index without codes. O(links).
   std::shared_ptr<const GraphSnapshot> without_vectors() const;
 
   std::size_t size() const { return parts_.ids.size(); }
@@ -76,15 +82,25 @@ class GraphSnapshot {
   std::size_t ef_construction() const { return parts_.ef_construction; }
   std::uint64_t seed() const { return parts_.seed; }
 
-  bool has_vectors() const { return !parts_.vectors.empty(); }
-  /// Throws kNotPrepared after without_vectors().
+  /// False after without_vectors().
+  bool has_vectors() const { return !parts_.vectors.empty() || kept_.kind() != CodeKind::kF32; }
+  /// What the vectors are kept as.
+  CodeKind stored() const { return kept_.kind(); }
+  /// The vectors, where they are kept as floats; throws kNotPrepared otherwise, see
+  /// with_vectors_as().
   MatrixView vectors() const {
-    if (!has_vectors()) refuse_vectors();
+    if (parts_.vectors.empty()) refuse_vectors();
     return parts_.vectors;
   }
   std::span<const float> vector(Node node) const { return vectors().row_span(node); }
+  /// A vector as floats, however it is kept. `out` has dim() floats. Throws kNotPrepared after
+  /// without_vectors().
+  void copy_vector(Node node, std::span<float> out) const;
+  /// The vectors in the form they are kept in; of kind kF32 and empty where they are floats.
+  const VectorCodes& kept() const { return kept_; }
 
-  /// What searches walk on: of kind kF32, the vectors above.
+  /// What searches walk on: of kind kF32, the floats above. Shared with kept() where the two are of
+  /// one kind.
   const VectorCodes& codes() const { return codes_; }
 
   Id id(Node node) const { return parts_.ids[node]; }
@@ -134,10 +150,14 @@ class GraphSnapshot {
     std::vector<Node> upper_rows;
     std::size_t unreachable = 0;
   };
-  GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes codes);
-  [[noreturn]] static void refuse_vectors();
+  GraphSnapshot(std::shared_ptr<const Contents> contents, VectorCodes kept, VectorCodes codes);
+  // A copy of the graph, with these vectors, or none.
+  std::shared_ptr<const Contents> graph_with(Matrix vectors) const;
+  Matrix floats() const;
+  [[noreturn]] void refuse_vectors() const;
   std::shared_ptr<const Contents> contents_;
   const SnapshotParts& parts_;
+  VectorCodes kept_;  // of kind kF32: the vectors are in the parts, or given up
   VectorCodes codes_;
 };
 

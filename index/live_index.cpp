@@ -30,6 +30,8 @@ using Rows = std::unordered_map<Id, Node>;
 
 // The background seals at ordinary priority once it is this far behind.
 constexpr std::size_t kBehind = 4;
+// The longest that a writer is slowed down for, a call.
+constexpr std::chrono::milliseconds kLongestWait{100};
 // How often the background looks whether the last view of an old snapshot is gone.
 constexpr std::chrono::milliseconds kRetireInterval{20};
 
@@ -138,6 +140,10 @@ void LiveOptions::validate() const {
     throw Error(ErrorCode::kInvalidArgument,
                 "change_share is " + std::to_string(change_share) + ", not in (0, 1]");
   }
+  if (!(most_behind >= 2)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "most_behind is " + std::to_string(most_behind) + ", not at least 2");
+  }
 }
 
 struct LiveIndex::Impl {
@@ -156,6 +162,8 @@ struct LiveIndex::Impl {
   std::size_t changes_wanted(const LiveState& state) const;
   static std::size_t changes(const LiveState& state);
   void wake_if_due(const LiveState& state);
+  double behind() const;
+  void hold_back(const Job& job);
   std::shared_ptr<const GraphSnapshot> seal(const Executor& executor, const Job& job,
                                             bool when_idle);
   void work(const std::stop_token& stop);
@@ -173,10 +181,12 @@ struct LiveIndex::Impl {
 
   std::mutex wake_mutex;  // all below
   std::condition_variable_any wake;
+  std::condition_variable sealed;  // a seal ended
+  detail::Hurry hurry;             // for the seal of the background
   std::stop_source background_seal;
   std::size_t callers = 0;    // of seal(): the background gives way
   std::size_t failed_at = 0;  // changes when the background last failed
-  std::uint64_t seals = 0, failed_seals = 0;
+  std::uint64_t seals = 0, failed_seals = 0, held_back = 0;
   std::optional<ErrorCode> failure;
   // Old snapshots and deltas, so that the background frees their gigabytes and no reader has to.
   std::vector<std::shared_ptr<const void>> retired;
@@ -235,6 +245,7 @@ void LiveIndex::Impl::write(Write how, const MatrixView& vectors, std::span<cons
   if (ids.empty()) return;
   job.check();
   const Stage stage(job, how == Write::kAdd ? "add" : "update", ids.size());
+  hold_back(job);
   const std::unique_lock<std::mutex> lock(write_mutex);
   const std::shared_ptr<const LiveState> now = published.load();
   check_limit(*now, ids.size(),
@@ -313,6 +324,30 @@ void LiveIndex::Impl::wake_if_due(const LiveState& state) {
   wake.notify_one();
 }
 
+// How many times the changes that are due wait to be sealed.
+double LiveIndex::Impl::behind() const {
+  const auto state = published.load();
+  return static_cast<double>(changes(*state)) / static_cast<double>(changes_wanted(*state));
+}
+
+// Slows a writer down that the background cannot follow. Without a lock that anyone else needs.
+void LiveIndex::Impl::hold_back(const Job& job) {
+  if (!options.background || behind() < kBehind) return;
+  {
+    std::unique_lock<std::mutex> lock(wake_mutex);
+    hurry.up();
+    if (behind() < options.most_behind) return;
+    ++held_back;
+    sealed.wait_for(lock, kLongestWait, [&] { return behind() < options.most_behind; });
+  }
+  job.check();
+  if (behind() < 2 * options.most_behind) return;
+  const std::unique_lock<std::mutex> lock(seal_mutex);
+  if (behind() >= 2 * options.most_behind) {
+    seal(Executor(1), Job{nullptr, job.stop}, false);
+  }
+}
+
 // With seal_mutex held.
 std::shared_ptr<const GraphSnapshot> LiveIndex::Impl::seal(const Executor& executor, const Job& job,
                                                            bool when_idle) {
@@ -327,7 +362,7 @@ std::shared_ptr<const GraphSnapshot> LiveIndex::Impl::seal(const Executor& execu
     while (carry->catch_up(*published.load(), options.scanned_tail, job) > options.scanned_tail) {
     }
   };
-  when_idle ? detail::run_when_idle(prepare) : prepare();
+  when_idle ? detail::run_when_idle(prepare, hurry) : prepare();
 
   const std::unique_lock<std::mutex> lock(write_mutex);
   const std::shared_ptr<const LiveState> now = published.load();
@@ -343,6 +378,7 @@ std::shared_ptr<const GraphSnapshot> LiveIndex::Impl::seal(const Executor& execu
   failed_at = 0;
   delta_rows.swap(rows);
   published.publish(std::move(cell));
+  sealed.notify_all();
   return snapshot;
 }
 
@@ -376,6 +412,7 @@ void LiveIndex::Impl::seal_in_background(const std::stop_token& stop) {
     const std::unique_lock<std::mutex> lock(wake_mutex);
     if (callers != 0) return;
     source = background_seal;
+    hurry = detail::Hurry();
   }
   const std::stop_callback on_stop(stop, [&] { source.request_stop(); });
   try {
@@ -487,6 +524,7 @@ LiveIndex::Stats LiveIndex::stats() const {
   stats.seals = impl_->seals;
   stats.failed_seals = impl_->failed_seals;
   stats.failure = impl_->failure;
+  stats.held_back = impl_->held_back;
   return stats;
 }
 

@@ -49,6 +49,12 @@ struct LiveOptions {
   /// saves work per change and costs search time (a larger delta, more removed nodes to walk
   /// through).
   double change_share = 0.1;
+  /// Where writers outrun the background: from this many times the changes above on, at least 2,
+  /// the background runs as any other thread and each add() or update() waits for it for up to a
+  /// tenth of a second; from twice as many on, add() waits for the seal, or seals itself. So no
+  /// more than that, and what the writers' last calls brought, ever waits in the delta. Raising it
+  /// costs memory and search time under such load.
+  double most_behind = 8;
   /// Off: only seal() seals, for callers that own their threads and for tests.
   bool background = true;
 
@@ -103,6 +109,7 @@ class LiveIndex {
     std::uint64_t seals = 0;           ///< by anyone
     std::uint64_t failed_seals = 0;    ///< of the background, which tries again after more changes
     std::optional<ErrorCode> failure;  ///< why the last of them failed
+    std::uint64_t held_back = 0;       ///< add() and update() that waited for a seal
   };
   Stats stats() const;
 

@@ -39,10 +39,15 @@ Metric LiveView::metric() const { return state_->delta->options().metric; }
 
 bool LiveView::contains(Id id) const { return state_->find_sealed(id) || state_->find_delta(id); }
 
-std::optional<std::span<const float>> LiveView::vector(Id id) const {
-  if (const auto node = state_->find_sealed(id)) return state_->sealed->vector(*node);
+std::optional<std::vector<float>> LiveView::vector(Id id) const {
+  std::vector<float> copy(dim());
+  if (const auto node = state_->find_sealed(id)) {
+    state_->sealed->copy_vector(*node, copy);
+    return copy;
+  }
   if (const auto row = state_->find_delta(id)) {
-    return std::span(state_->delta->vector(*row), dim());
+    std::copy_n(state_->delta->vector(*row), dim(), copy.begin());
+    return copy;
   }
   return std::nullopt;
 }
@@ -80,7 +85,12 @@ void LiveView::search_delta(const LiveSearchOptions& options, LiveScratch::Impl&
   }
   const auto& nearest = scratch.delta.nearest;
   if (how != How::kScan) {
-    delta.search(state_->mark, query, k, std::max(k, options.ef), allows, scratch.delta);
+    // The delta holds its share of the candidates, not all of them; a little more for bad luck.
+    constexpr double kLuck = 0.25;
+    const double share = static_cast<double>(state_->mark.rows) / static_cast<double>(size());
+    const auto ef =
+        static_cast<std::size_t>(static_cast<double>(options.ef) * std::min(1.0, share + kLuck));
+    delta.search(state_->mark, query, k, std::max(k, ef), allows, scratch.delta);
   }
   // Asked for, or the walk ended in a part of the graph that has no way out: look at everything.
   if (how == How::kScan || nearest.size() < k) {

@@ -75,9 +75,9 @@ class LiveView {
   Metric metric() const;
   /// O(log(sealed) + delta).
   bool contains(Id id) const;
-  /// The vector as stored (of unit length under kCosine), valid as long as the view; nothing where
-  /// the id does not live. O(log(sealed) + delta).
-  std::optional<std::span<const float>> vector(Id id) const;
+  /// The vector as stored (of unit length under kCosine); nothing where the id does not live.
+  /// O(log(sealed) + delta).
+  std::optional<std::vector<float>> vector(Id id) const;
 
   /// The nearest live vectors, nearest first (equal distances: lower id first), into out[0 .. k).
   /// Returns how many: k, wherever k live and pass the filter. `query` has dim() floats. Throws

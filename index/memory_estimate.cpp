@@ -71,7 +71,11 @@ MemoryEstimate estimate_memory(std::size_t n, std::size_t dim, const BuildOption
   const Rows rows(n, dim, options);
   const std::size_t upper = upper_nodes(n, options.M);
   MemoryEstimate estimate;
-  estimate.vectors = n * rows.vector;
+  const CodeKind stored = options.stored.value_or(CodeKind::kF32);
+  // Vectors and codes of one kind are the same bytes.
+  estimate.vectors = rows.coded && stored == rows.kind
+                         ? 0
+                         : n * detail::StoredRows(options.metric, stored, dim).bytes;
   estimate.codes = rows.coded ? n * rows.code : 0;
   estimate.links = n * (2 * options.M * sizeof(Node) + kRowOffset + sizeof(Node)) +
                    upper * (options.M * sizeof(Node) + kRowOffset + sizeof(Node));
@@ -79,6 +83,8 @@ MemoryEstimate estimate_memory(std::size_t n, std::size_t dim, const BuildOption
   estimate.other = n * (1 + kRowOffset) + upper * sizeof(Node) + 4096;
   // Sealing copies the links before it renumbers them.
   estimate.building = graph_bytes(n, rows, options.M) + entry_bytes(n, options.M) + estimate.links;
+  // Sealed as floats first.
+  if (stored != CodeKind::kF32) estimate.building += n * rows.vector;
   return estimate;
 }
 
@@ -104,7 +110,14 @@ std::size_t estimate_growth(std::size_t size, std::size_t capacity, std::size_t 
   const bool chooses = !options.codes && rows.coded;
   const std::size_t tried =
       chooses ? total * detail::StoredRows(options.metric, CodeKind::kBf16, dim).bytes : 0;
-  const std::size_t sealing = graph + sealed.links + std::max(orders, sealed.sealed() + tried);
+  // Vectors that are not kept as floats are sealed as floats first, beside another copy of the
+  // graph.
+  const bool kept_otherwise = options.stored.value_or(CodeKind::kInt8) != CodeKind::kF32;
+  const std::size_t floats =
+      (kept_otherwise ? sealed.links + sealed.ids + sealed.other : 0) +
+      (kept_otherwise && options.stored.has_value() ? total * rows.vector : 0);
+  const std::size_t sealing =
+      graph + sealed.links + std::max(orders, sealed.sealed() + std::max(tried, floats));
   return std::max({adding, sealing, kEmptyGraph}) + 65536;
 }
 

@@ -9,21 +9,25 @@
 #include "halo/core/error.h"
 #include "halo/core/out_of_memory.h"
 #include "halo/index/detail/graph_walk.h"
-#include "halo/index/detail/row_scorer.h"
+#include "halo/index/detail/query_walk.h"
 
 namespace halo {
 namespace {
 
+struct Scratch {
+  detail::WalkScratch walk;
+  detail::QueryMemory query;
+};
+
 // Leaves `node`'s window, ascending, in `nearest`.
-void select(const GraphSnapshot& snapshot, Node node, std::size_t window,
-            detail::WalkScratch& scratch, std::vector<Node>& nearest) {
-  const MatrixView vectors = snapshot.vectors();
-  const detail::RowScorer score = detail::f32_scorer(snapshot.metric(), vectors, vectors.row(node));
+void select(const GraphSnapshot& snapshot, Node node, std::size_t window, Scratch& scratch,
+            std::vector<Node>& nearest) {
+  const detail::RowScorer score = detail::node_scorer(snapshot, node, scratch.query);
   detail::walk_layer(score, snapshot.size(), node, window + 1,
-                     detail::layer0_rows(snapshot.parts().layers[0]), scratch);
+                     detail::layer0_rows(snapshot.parts().layers[0]), scratch.walk);
   nearest.clear();
-  for (std::size_t i = 0; i < scratch.pool.size(); ++i) {
-    const Node found = scratch.pool.node(i);
+  for (std::size_t i = 0; i < scratch.walk.pool.size(); ++i) {
+    const Node found = scratch.walk.pool.node(i);
     if (found != node && nearest.size() < window) nearest.push_back(found);
   }
   std::sort(nearest.begin(), nearest.end());
@@ -43,7 +47,7 @@ void check_node(const GraphSnapshot& snapshot, Node node) {
 template <class NodeOf>
 CsrMask windows_of(const GraphSnapshot& snapshot, std::size_t window, std::size_t count,
                    const NodeOf& node_of, const Executor& executor, const Job& job) try {
-  std::vector<detail::WalkScratch> scratches(executor.threads());
+  std::vector<Scratch> scratches(executor.threads());
   // One list a chunk, put together in order afterwards: the same bytes at any thread count.
   constexpr std::size_t kGrain = 256;
   struct Chunk {
@@ -87,7 +91,7 @@ std::vector<Node> neighbour_window(const GraphSnapshot& snapshot, Node node,
                                    std::size_t window) try {
   check_window(window);
   check_node(snapshot, node);
-  detail::WalkScratch scratch;
+  Scratch scratch;
   std::vector<Node> nearest;
   select(snapshot, node, window, scratch, nearest);
   return nearest;

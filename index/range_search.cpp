@@ -7,7 +7,7 @@
 
 #include "halo/core/error.h"
 #include "halo/core/out_of_memory.h"
-#include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/query_walk.h"
 #include "halo/index/detail/scan.h"
 #include "halo/index/search_cursor.h"
 
@@ -55,15 +55,12 @@ std::vector<Neighbour> exact_range_search(const std::shared_ptr<const GraphSnaps
                                           const RangeOptions& options) try {
   options.validate(not_null(snapshot));
   detail::check_dimension(*snapshot, query.size());
-  Matrix prepared = Matrix::padded(1, query.size());
-  detail::store_vector(snapshot->metric(), query.data(), query.size(), "the query",
-                       prepared.row(0));
-  const MatrixView vectors = snapshot->vectors();
-  const detail::MetricDistance distance(snapshot->metric(), vectors.stride);
+  detail::QueryMemory memory;
+  const detail::RowScorer score = detail::prepare_query(*snapshot, query, true, memory).exact;
   std::vector<Neighbour> results;
   for (Node node = 0; node < snapshot->size(); ++node) {
     if (!options.filter.allows(node)) continue;
-    const float d = distance(prepared.row(0), vectors.row(node));
+    const float d = score.one(node);
     if (d <= options.radius) results.push_back({d, node});
   }
   std::sort(results.begin(), results.end(), detail::nearer);

@@ -6,9 +6,10 @@
 #include <span>
 #include <string>
 
-#include "halo/core/error.h"
+#include "halo/core/aligned_memory.h"
 #include "halo/core/half_matrix.h"
 #include "halo/core/kernels/code_distance.h"
+#include "halo/core/out_of_memory.h"
 
 namespace halo {
 namespace {
@@ -92,6 +93,8 @@ std::string_view code_kind_name(CodeKind kind) noexcept {
       return "bf16";
     case CodeKind::kInt8:
       return "int8";
+    case CodeKind::kF16:
+      return "f16";
   }
   return "unknown";
 }
@@ -139,46 +142,56 @@ void encode_row(CodeKind kind, const Int8Quantiser& quantiser, std::span<const f
     kernels::quantise_int8(vector.data(), quantiser.offset.data(), 1 / quantiser.scale,
                            vector.size(), reinterpret_cast<std::int8_t*>(row));
   } else {
+    static_assert(sizeof(Bf16) == sizeof(F16));
     bytes *= sizeof(Bf16);
-    std::transform(vector.begin(), vector.end(), reinterpret_cast<Bf16*>(row), float_to_bf16);
+    if (kind == CodeKind::kBf16) {
+      std::transform(vector.begin(), vector.end(), reinterpret_cast<Bf16*>(row), float_to_bf16);
+    } else {
+      std::transform(vector.begin(), vector.end(), reinterpret_cast<F16*>(row), float_to_f16);
+    }
   }
   // NOLINTEND(cppcoreguidelines-pro-type-reinterpret-cast)
   std::memset(row + bytes, 0, (kLine - bytes % kLine) % kLine);
 }
 
+void decode_row(CodeKind kind, const Int8Quantiser& quantiser, const std::byte* row,
+                std::span<float> vector) {
+  // NOLINTBEGIN(cppcoreguidelines-pro-type-reinterpret-cast): what the rows hold
+  if (kind == CodeKind::kInt8) {
+    const auto* codes = reinterpret_cast<const std::int8_t*>(row);
+    for (std::size_t i = 0; i < vector.size(); ++i) {
+      vector[i] = quantiser.offset[i] + quantiser.scale * static_cast<float>(codes[i]);
+    }
+  } else if (kind == CodeKind::kBf16) {
+    const auto* halves = reinterpret_cast<const Bf16*>(row);
+    std::transform(halves, halves + vector.size(), vector.begin(), bf16_to_float);
+  } else if (kind == CodeKind::kF16) {
+    const auto* halves = reinterpret_cast<const F16*>(row);
+    std::transform(halves, halves + vector.size(), vector.begin(), f16_to_float);
+  } else {
+    std::copy_n(reinterpret_cast<const float*>(row), vector.size(), vector.begin());
+  }
+  // NOLINTEND(cppcoreguidelines-pro-type-reinterpret-cast)
+}
+
 VectorCodes VectorCodes::encode(CodeKind kind, Metric metric, const MatrixView& vectors) {
   VectorCodes codes;
   if (kind == CodeKind::kF32) return codes;
-  const std::size_t bytes = vectors.cols * (kind == CodeKind::kBf16 ? sizeof(Bf16) : 1);
+  const std::size_t bytes = vectors.cols * (kind == CodeKind::kInt8 ? 1 : sizeof(Bf16));
   codes.kind_ = kind;
   codes.rows_ = vectors.rows;
   codes.stride_ = (bytes + kLine - 1) / kLine * kLine;
-  codes.allocate();
   if (kind == CodeKind::kInt8) codes.quantiser_ = Int8Quantiser::fit(metric, vectors);
+  AlignedArray<std::byte> data(static_cast<std::byte*>(allocate_aligned(codes.bytes())));
+  if (!data) {
+    throw_out_of_memory(
+        [&] { return "cannot allocate " + std::to_string(codes.bytes()) + " bytes for codes"; });
+  }
   for (std::size_t i = 0; i < vectors.rows; ++i) {
-    encode_row(kind, codes.quantiser_, vectors.row_span(i), codes.data_.get() + i * codes.stride_);
+    encode_row(kind, codes.quantiser_, vectors.row_span(i), data.get() + i * codes.stride_);
   }
+  codes.data_ = std::shared_ptr<const std::byte>(data.release(), FreeAligned{});
   return codes;
-}
-
-VectorCodes VectorCodes::clone() const {
-  VectorCodes copy;
-  copy.kind_ = kind_;
-  copy.rows_ = rows_;
-  copy.stride_ = stride_;
-  copy.quantiser_ = quantiser_;
-  if (bytes() == 0) return copy;
-  copy.allocate();
-  std::memcpy(copy.data_.get(), data_.get(), bytes());
-  return copy;
-}
-
-void VectorCodes::allocate() {
-  data_.reset(static_cast<std::byte*>(allocate_aligned(bytes())));
-  if (!data_) {
-    throw Error(ErrorCode::kOutOfMemory,
-                "cannot allocate " + std::to_string(bytes()) + " bytes for codes");
-  }
 }
 
 }  // namespace halo

@@ -1,4 +1,5 @@
-// The form of the vectors that a graph walk reads: float32 as they are, bfloat16, or 8-bit codes.
+// The form of the vectors that a graph walk reads, and that an index keeps: float32, bfloat16,
+// float16, or 8-bit codes.
 //
 // A walk is bound by the bytes it reads, so 8-bit codes make it about three times as fast; what it
 // finds is then ordered by exact distances (SearchOptions::rescore). Distances between codes are
@@ -9,11 +10,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "halo/core/aligned_memory.h"
 #include "halo/core/matrix_view.h"
 #include "halo/index/metric.h"
 
@@ -24,9 +25,10 @@ enum class CodeKind : std::uint32_t {
   kF32 = 1,   ///< the vectors themselves: nothing beside them is stored
   kBf16 = 2,  ///< the upper halves of the floats
   kInt8 = 3,  ///< one byte a value, of one scale for the whole index
+  kF16 = 4,   ///< IEEE half precision: three bits more than bf16, values up to 65,504
 };
 
-/// "f32", "bf16" or "int8".
+/// "f32", "bf16", "int8" or "f16".
 std::string_view code_kind_name(CodeKind kind) noexcept;
 
 /// int8 codes: code_i = round((x_i - offset_i) / scale) within [-128, 127].
@@ -54,6 +56,11 @@ struct Int8Quantiser {
 void encode_row(CodeKind kind, const Int8Quantiser& quantiser, std::span<const float> vector,
                 std::byte* row);
 
+/// The vector that a row's codes stand for.
+void decode_row(CodeKind kind, const Int8Quantiser& quantiser, const std::byte* row,
+                std::span<float> vector);
+
+/// Copies share the codes.
 class VectorCodes {
  public:
   /// No codes: kF32.
@@ -62,14 +69,12 @@ class VectorCodes {
   /// kOutOfMemory. O(n d).
   static VectorCodes encode(CodeKind kind, Metric metric, const MatrixView& vectors);
 
-  /// A copy. Throws kOutOfMemory.
-  VectorCodes clone() const;
-
   CodeKind kind() const { return kind_; }
   /// True where distances between codes are exact distances (kInt8 of small whole numbers).
   bool lossless() const { return quantiser_.lossless; }
   const Int8Quantiser& quantiser() const { return quantiser_; }
   const std::byte* data() const { return data_.get(); }
+  const std::byte* row(std::size_t i) const { return data_.get() + i * stride_; }
   /// Bytes from one row to the next, a multiple of 64; 0 without codes.
   std::size_t stride() const { return stride_; }
   std::size_t bytes() const { return rows_ * stride_; }
@@ -77,9 +82,7 @@ class VectorCodes {
  private:
   CodeKind kind_ = CodeKind::kF32;
   std::size_t rows_ = 0, stride_ = 0;
-  void allocate();
-
-  AlignedArray<std::byte> data_;
+  std::shared_ptr<const std::byte> data_;
   Int8Quantiser quantiser_;
 };
 

@@ -90,6 +90,10 @@ void BuildOptions::validate() const {
     throw Error(ErrorCode::kInvalidArgument,
                 "unknown kind of codes " + std::to_string(static_cast<std::uint32_t>(*codes)));
   }
+  if (stored && code_kind_name(*stored) == "unknown") {
+    throw Error(ErrorCode::kInvalidArgument,
+                "unknown kind of vectors " + std::to_string(static_cast<std::uint32_t>(*stored)));
+  }
   if (ef_construction == 0) {
     throw Error(ErrorCode::kInvalidArgument, "ef_construction is 0, not at least 1");
   }
@@ -162,6 +166,8 @@ VectorIndex VectorIndex::resume(const GraphSnapshot& snapshot, const Executor& e
   options.seed = snapshot.seed();
   options.deterministic = deterministic;
   options.codes = snapshot.codes().kind();
+  // Whether bytes stay bytes, the vectors to come decide.
+  if (snapshot.stored() != CodeKind::kInt8) options.stored = snapshot.stored();
   VectorIndex index(snapshot.dim(), options);
   index.impl_->register_ids({snapshot.ids().begin(), snapshot.ids().end()});
   index.impl_->builder->restore(snapshot, executor);
@@ -284,9 +290,13 @@ std::shared_ptr<const GraphSnapshot> VectorIndex::seal(const Executor& executor,
   detail::repair_unreachable(parts);
   auto snapshot =
       GraphSnapshot::create(std::move(parts), impl_->options.codes.value_or(CodeKind::kF32));
-  if (impl_->options.codes) return snapshot;
-  const CodeKind codes = detail::choose_search_codes(*snapshot, executor, job);
-  return codes == CodeKind::kF32 ? snapshot : snapshot->with_codes(codes);
+  if (!impl_->options.codes) {
+    const CodeKind codes = detail::choose_search_codes(*snapshot, executor, job);
+    if (codes != CodeKind::kF32) snapshot = snapshot->with_codes(codes);
+  }
+  const bool bytes = snapshot->codes().lossless() && n >= detail::kFewestCodedVectors;
+  const CodeKind stored = impl_->options.stored.value_or(bytes ? CodeKind::kInt8 : CodeKind::kF32);
+  return stored == CodeKind::kF32 ? snapshot : snapshot->with_vectors_as(stored);
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([&] { return "no memory to seal " + std::to_string(size()) + " vectors"; });
 }

@@ -30,7 +30,8 @@ struct BuildOptions {
   std::size_t ef_construction = 200;
   /// Decides the nodes' levels.
   std::uint64_t seed = 100;
-  /// The same graph for the same vectors, order and seed, whatever the executor's threads. Costs
+  /// The same graph for the same vectors, order and seed, whatever the executor's threads: rows are
+  /// linked one after another, on one thread, in the order they came. Costs
   /// parallel building.
   bool deterministic = false;
   /// What links are found on and searches walk on (vector_codes.h). int8 reads a quarter of the
@@ -43,6 +44,11 @@ struct BuildOptions {
   /// more by estimate_growth() (memory_estimate.h) is refused with kMemoryLimit before anything is
   /// allocated. The caller's vectors and snapshots of the past are not counted.
   std::size_t memory_limit = 0;
+  /// What sealed snapshots keep the vectors as, where exact distances come from
+  /// (GraphSnapshot::with_vectors_as). bf16 and f16 round them: half the memory. int8 is refused
+  /// where it would lose something. Without a value: int8 where searches walk on codes that lose
+  /// nothing (10,000 vectors or more that arrived as bytes, under l2), f32 otherwise.
+  std::optional<CodeKind> stored = std::nullopt;
 
   void validate() const;  ///< throws kInvalidArgument
 };

@@ -42,8 +42,8 @@ std::uint64_t graph_hash(const SnapshotParts& parts) {
 std::uint64_t vector_hash(const GraphSnapshot& snapshot) {
   Hash hash;
   std::vector<float> vector(snapshot.dim());
-  for (std::size_t i = 0; i < snapshot.size(); ++i) {
-    snapshot.copy_vector(static_cast<Node>(i), vector);
+  for (Node node = 0; node < snapshot.size(); ++node) {
+    snapshot.copy_vector(node, vector);
     hash.add(std::span<const float>(vector));
   }
   return hash.value();

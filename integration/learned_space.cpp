@@ -31,8 +31,7 @@ Matrix project(const GraphSnapshot& snapshot, const gnn::Projection& projection,
   executor.parallel_for(snapshot.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     Matrix rows(end - begin, snapshot.dim());
     for (std::size_t i = begin; i < end; ++i) {
-      std::copy_n(snapshot.vector(static_cast<Node>(i)).data(), snapshot.dim(),
-                  rows.row(i - begin));
+      snapshot.copy_vector(static_cast<Node>(i), {rows.row(i - begin), snapshot.dim()});
       if (unit) kernels::normalise(rows.row(i - begin), snapshot.dim());
     }
     projection.apply(rows, z.span().sub_rows(begin, end - begin), Executor(1));

@@ -65,7 +65,8 @@ std::vector<NodeAttention::Head> heads_of(const gnn::RefinementModel& model, Nod
 }  // namespace
 
 NodeAttention node_attention(const Engine& engine, Id id, std::size_t layer) {
-  const GraphSnapshot& snapshot = *engine.snapshot();
+  const auto floats = engine.snapshot()->with_vectors_as(CodeKind::kF32);
+  const GraphSnapshot& snapshot = *floats;
   const auto node = snapshot.find(id);
   if (!node) {
     throw Error(ErrorCode::kUnknownId, "the index holds no vector with id " + std::to_string(id));

@@ -134,9 +134,11 @@ void validate_queries(const GraphSnapshot& snapshot, const MatrixView& queries) 
 }
 
 std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
-    const GraphSnapshot& snapshot, const gnn::RefineOptions& options, const Executor& executor,
+    const GraphSnapshot& stored, const gnn::RefineOptions& options, const Executor& executor,
     const Job& job, const MatrixView& sample_queries, std::span<const gnn::HeadPlan> plans) {
   options.validate();
+  const auto floats = stored.with_vectors_as(CodeKind::kF32);
+  const GraphSnapshot& snapshot = *floats;
   validate_queries(snapshot, sample_queries);
   if (options.memory_limit != 0) {
     check_memory_limit(estimate_refinement(snapshot, options), options.memory_limit,

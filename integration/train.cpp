@@ -189,10 +189,11 @@ struct Fold {
 
 class Trainer {
  public:
-  Trainer(const Engine& engine, const TrainingData& data, const TrainOptions& options,
-          const Executor& executor, const Job& job)
+  /// `snapshot`: the engine's, its vectors as floats.
+  Trainer(const Engine& engine, const GraphSnapshot& snapshot, const TrainingData& data,
+          const TrainOptions& options, const Executor& executor, const Job& job)
       : engine_(engine),
-        snapshot_(*engine.snapshot()),
+        snapshot_(snapshot),
         options_(options),
         executor_(executor),
         job_(job),
@@ -551,7 +552,8 @@ void TrainOptions::validate() const {
 TrainReport train(const Engine& engine, const TrainingData& data, const TrainOptions& options,
                   const Executor& executor, const Job& job) {
   options.validate();
-  return Trainer(engine, data, options, executor, job).run();
+  const auto floats = engine.snapshot()->with_vectors_as(CodeKind::kF32);
+  return Trainer(engine, *floats, data, options, executor, job).run();
 }
 
 }  // namespace halo

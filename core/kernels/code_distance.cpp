@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "halo/core/kernels/code_distance.cpp"
@@ -39,6 +40,20 @@ HWY_INLINE hn::Vec<D> accumulate(D tag, std::size_t width, std::size_t lanes, co
   return hn::Add(hn::Add(acc0, acc1), hn::Add(acc2, acc3));
 }
 
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load_values(D tag, const T* HWY_RESTRICT x) {
+  if constexpr (std::is_same_v<T, F16>) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the same bits by Highway's name
+    const auto* halves = reinterpret_cast<const hwy::float16_t*>(x);
+    return hn::PromoteTo(tag, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), halves));
+  } else if constexpr (std::is_same_v<T, std::int8_t>) {
+    const hn::RebindToSigned<D> integers;
+    return hn::ConvertTo(tag, hn::PromoteTo(integers, hn::LoadU(hn::Rebind<std::int8_t, D>(), x)));
+  } else {
+    return simd::load(tag, x);
+  }
+}
+
 template <bool kL2, class T, class Q = float>
 struct FloatRow {
   using Query = Q;
@@ -46,8 +61,8 @@ struct FloatRow {
                               std::size_t width) {
     const hn::ScalableTag<float> tag;
     const auto step = [&](std::size_t i, auto acc) HWY_ATTR {
-      const auto x = simd::load(tag, row + i);
-      const auto q = simd::load(tag, query + i);
+      const auto x = load_values(tag, row + i);
+      const auto q = load_values(tag, query + i);
       if constexpr (kL2) {
         const auto diff = hn::Sub(q, x);
         return hn::MulAdd(diff, diff, acc);
@@ -138,6 +153,19 @@ void DotRowsBf16(const CodeRows& codes, const void* query, const std::uint32_t* 
                  std::size_t count, float factor, float bias, float* out) {
   rows_kernel<FloatRow<false, Bf16>, Bf16>(codes, query, rows, count, factor, bias, out);
 }
+void L2RowsF16(const CodeRows& codes, const void* query, const std::uint32_t* rows,
+               std::size_t count, float factor, float bias, float* out) {
+  rows_kernel<FloatRow<true, F16>, F16>(codes, query, rows, count, factor, bias, out);
+}
+void DotRowsF16(const CodeRows& codes, const void* query, const std::uint32_t* rows,
+                std::size_t count, float factor, float bias, float* out) {
+  rows_kernel<FloatRow<false, F16>, F16>(codes, query, rows, count, factor, bias, out);
+}
+void L2RowsInt8Float(const CodeRows& codes, const void* query, const std::uint32_t* rows,
+                     std::size_t count, float factor, float bias, float* out) {
+  rows_kernel<FloatRow<true, std::int8_t>, std::int8_t>(codes, query, rows, count, factor, bias,
+                                                        out);
+}
 void L2RowsInt8(const CodeRows& codes, const void* query, const std::uint32_t* rows,
                 std::size_t count, float factor, float bias, float* out) {
   rows_kernel<Int8Row<true, std::int16_t>, std::int8_t>(codes, query, rows, count, factor, bias,
@@ -167,6 +195,12 @@ float L2PairBf16(const std::byte* a, const std::byte* b, std::size_t width) {
 }
 float DotPairBf16(const std::byte* a, const std::byte* b, std::size_t width) {
   return pair_kernel<FloatRow<false, Bf16, Bf16>, Bf16>(a, b, width);
+}
+float L2PairF16(const std::byte* a, const std::byte* b, std::size_t width) {
+  return pair_kernel<FloatRow<true, F16, F16>, F16>(a, b, width);
+}
+float DotPairF16(const std::byte* a, const std::byte* b, std::size_t width) {
+  return pair_kernel<FloatRow<false, F16, F16>, F16>(a, b, width);
 }
 float L2PairInt8(const std::byte* a, const std::byte* b, std::size_t width) {
   return pair_kernel<Int8Row<true, std::int8_t>, std::int8_t>(a, b, width);
@@ -218,12 +252,17 @@ HWY_EXPORT(L2RowsF32);
 HWY_EXPORT(DotRowsF32);
 HWY_EXPORT(L2RowsBf16);
 HWY_EXPORT(DotRowsBf16);
+HWY_EXPORT(L2RowsF16);
+HWY_EXPORT(DotRowsF16);
+HWY_EXPORT(L2RowsInt8Float);
 HWY_EXPORT(L2RowsInt8);
 HWY_EXPORT(DotRowsInt8);
 HWY_EXPORT(L2PairF32);
 HWY_EXPORT(DotPairF32);
 HWY_EXPORT(L2PairBf16);
 HWY_EXPORT(DotPairBf16);
+HWY_EXPORT(L2PairF16);
+HWY_EXPORT(DotPairF16);
 HWY_EXPORT(L2PairInt8);
 HWY_EXPORT(DotPairInt8);
 HWY_EXPORT(QuantiseInt8);
@@ -241,12 +280,17 @@ RowsFn l2_rows_f32() { return HWY_DISPATCH_TABLE(L2RowsF32)[target_index()]; }
 RowsFn dot_rows_f32() { return HWY_DISPATCH_TABLE(DotRowsF32)[target_index()]; }
 RowsFn l2_rows_bf16() { return HWY_DISPATCH_TABLE(L2RowsBf16)[target_index()]; }
 RowsFn dot_rows_bf16() { return HWY_DISPATCH_TABLE(DotRowsBf16)[target_index()]; }
+RowsFn l2_rows_f16() { return HWY_DISPATCH_TABLE(L2RowsF16)[target_index()]; }
+RowsFn dot_rows_f16() { return HWY_DISPATCH_TABLE(DotRowsF16)[target_index()]; }
+RowsFn l2_rows_int8_float() { return HWY_DISPATCH_TABLE(L2RowsInt8Float)[target_index()]; }
 RowsFn l2_rows_int8() { return HWY_DISPATCH_TABLE(L2RowsInt8)[target_index()]; }
 RowsFn dot_rows_int8() { return HWY_DISPATCH_TABLE(DotRowsInt8)[target_index()]; }
 CodePairFn l2_pair_f32() { return HWY_DISPATCH_TABLE(L2PairF32)[target_index()]; }
 CodePairFn dot_pair_f32() { return HWY_DISPATCH_TABLE(DotPairF32)[target_index()]; }
 CodePairFn l2_pair_bf16() { return HWY_DISPATCH_TABLE(L2PairBf16)[target_index()]; }
 CodePairFn dot_pair_bf16() { return HWY_DISPATCH_TABLE(DotPairBf16)[target_index()]; }
+CodePairFn l2_pair_f16() { return HWY_DISPATCH_TABLE(L2PairF16)[target_index()]; }
+CodePairFn dot_pair_f16() { return HWY_DISPATCH_TABLE(DotPairF16)[target_index()]; }
 CodePairFn l2_pair_int8() { return HWY_DISPATCH_TABLE(L2PairInt8)[target_index()]; }
 CodePairFn dot_pair_int8() { return HWY_DISPATCH_TABLE(DotPairInt8)[target_index()]; }
 

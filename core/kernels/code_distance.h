@@ -1,5 +1,5 @@
-// Distances from one query to many stored rows, which may be float32, bfloat16 or 8-bit codes,
-// chosen once for the running CPU (baseline, SSE4, AVX2, AVX-512, AVX-512 VNNI).
+// Distances from one query to many stored rows, which may be float32, bfloat16, float16 or 8-bit
+// codes, chosen once for the running CPU (baseline, SSE4, AVX2, AVX-512, AVX-512 VNNI).
 //
 // A graph walk asks for a node's neighbours at once, so a kernel takes a list of rows: it fetches
 // the next rows while it works on one, and is called once for the list.
@@ -27,7 +27,8 @@ struct CodeRows {
 };
 
 /// out[i] = bias + factor * sum over the values of row rows[i] and the query, for i < count. The
-/// query's values are float32 for f32 and bf16 rows, int16 for int8 rows. O(count width).
+/// query's values are float32 for f32, bf16 and f16 rows, int16 for int8 rows but where the name
+/// says float. O(count width).
 using RowsFn = void (*)(const CodeRows& codes, const void* query, const std::uint32_t* rows,
                         std::size_t count, float factor, float bias, float* out);
 
@@ -35,6 +36,10 @@ RowsFn l2_rows_f32();   ///< sum (q - x)^2
 RowsFn dot_rows_f32();  ///< sum q x
 RowsFn l2_rows_bf16();
 RowsFn dot_rows_bf16();
+RowsFn l2_rows_f16();
+RowsFn dot_rows_f16();
+/// int8 rows and a float32 query: what int16 values cannot hold.
+RowsFn l2_rows_int8_float();
 /// Exact integer sums while the whole sum stays below 2^32 (l2) or within +-2^31 (dot): see
 /// l2_query_limit() and dot_query_limit().
 RowsFn l2_rows_int8();
@@ -46,6 +51,8 @@ CodePairFn l2_pair_f32();
 CodePairFn dot_pair_f32();
 CodePairFn l2_pair_bf16();
 CodePairFn dot_pair_bf16();
+CodePairFn l2_pair_f16();
+CodePairFn dot_pair_f16();
 CodePairFn l2_pair_int8();
 CodePairFn dot_pair_int8();
 

@@ -32,4 +32,19 @@ double dot_bf16(const float* query, const Bf16* row, std::size_t width) {
   return sum;
 }
 
+double l2_f16(const float* query, const F16* row, std::size_t width) {
+  double sum = 0;
+  for (std::size_t i = 0; i < width; ++i) {
+    const double diff = double{query[i]} - double{f16_to_float(row[i])};
+    sum += diff * diff;
+  }
+  return sum;
+}
+
+double dot_f16(const float* query, const F16* row, std::size_t width) {
+  double sum = 0;
+  for (std::size_t i = 0; i < width; ++i) sum += double{query[i]} * double{f16_to_float(row[i])};
+  return sum;
+}
+
 }  // namespace halo::kernels::reference

@@ -12,5 +12,7 @@ std::int64_t l2_int8(const std::int16_t* query, const std::int8_t* row, std::siz
 std::int64_t dot_int8(const std::int16_t* query, const std::int8_t* row, std::size_t width);
 double l2_bf16(const float* query, const Bf16* row, std::size_t width);
 double dot_bf16(const float* query, const Bf16* row, std::size_t width);
+double l2_f16(const float* query, const F16* row, std::size_t width);
+double dot_f16(const float* query, const F16* row, std::size_t width);
 
 }  // namespace halo::kernels::reference

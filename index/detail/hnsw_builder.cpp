@@ -401,12 +401,15 @@ void HnswBuilder::Impl::copy(const GraphSnapshot& snapshot, const Executor& exec
   executor.parallel_for(snapshot.size(), 1024, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row) {
       graph.clear(static_cast<Row>(row));
-      std::copy_n(snapshot.vectors().row(row), stride(), vector(row));
+      float* out = vector(row);
+      std::fill(out + dim, out + stride(), 0.0F);
+      snapshot.copy_vector(static_cast<Node>(row), {out, dim});
     }
   });
   if (kind() == CodeKind::kInt8) {
-    quantiser = snapshot.codes().kind() == kind() ? snapshot.codes().quantiser()
-                                                  : Int8Quantiser::fit(metric, snapshot.vectors());
+    quantiser = snapshot.codes().kind() == kind()
+                    ? snapshot.codes().quantiser()
+                    : Int8Quantiser::fit(metric, stored(0, snapshot.size()));
   }
   encode(0, snapshot.size(), executor);
   // Lists are cut to their nearest by distances between stored rows.

@@ -110,9 +110,11 @@ LayerLinks mend_layer(const GraphSnapshot& snapshot, std::span<const std::uint64
 
 }  // namespace
 
-std::shared_ptr<const GraphSnapshot> keep_nodes(const GraphSnapshot& snapshot,
+std::shared_ptr<const GraphSnapshot> keep_nodes(const GraphSnapshot& stored,
                                                 std::span<const std::uint64_t> kept,
                                                 const Executor& executor, const Job& job) {
+  const auto floats = stored.with_vectors_as(CodeKind::kF32);
+  const GraphSnapshot& snapshot = *floats;
   std::vector<Node> old, number(snapshot.size(), 0);
   for (Node node = 0; node < snapshot.size(); ++node) {
     if (!test_bit(kept, node)) continue;
@@ -147,7 +149,8 @@ std::shared_ptr<const GraphSnapshot> keep_nodes(const GraphSnapshot& snapshot,
     }
   });
   repair_unreachable(parts);
-  return GraphSnapshot::create(std::move(parts), snapshot.codes().kind());
+  const auto kept_nodes = GraphSnapshot::create(std::move(parts), snapshot.codes().kind());
+  return kept_nodes->with_vectors_as(stored.stored());
 }
 
 }  // namespace halo::detail

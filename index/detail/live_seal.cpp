@@ -32,8 +32,11 @@ Rows live_rows(const LiveState& state, bool with_sealed) {
     rows.ids.push_back(id);
   };
   if (with_sealed) {
+    std::vector<float> vector(rows.vectors.cols());
     for (Node node = 0; node < state.sealed_size(); ++node) {
-      if (state.sealed_lives(node)) take(state.sealed->vectors().row(node), state.sealed->id(node));
+      if (!state.sealed_lives(node)) continue;
+      state.sealed->copy_vector(node, vector);
+      take(vector.data(), state.sealed->id(node));
     }
   }
   for (Node row = 0; row < state.mark.rows; ++row) {

@@ -16,13 +16,13 @@
 namespace halo::detail {
 
 struct QueryMemory {
-  AlignedBuffer<float> vector;
-  QueryBuffer codes;
+  AlignedBuffer<float> vector, shifted;
+  QueryBuffer codes, kept;
 };
 
 struct PreparedQuery {
   RowScorer walk;      ///< on the snapshot's codes, where it has any
-  RowScorer exact;     ///< on its float32 vectors, where it has them
+  RowScorer exact;     ///< on the vectors as they are kept, where they are
   bool coded = false;  ///< the two differ
 };
 
@@ -30,6 +30,14 @@ struct PreparedQuery {
 /// dimension is checked already.
 PreparedQuery prepare_query(const GraphSnapshot& snapshot, std::span<const float> query,
                             bool exact_walk, QueryMemory& memory);
+
+/// Exact distances to the vectors as `snapshot` keeps them (by its codes' distances where it gave
+/// them up). `stored`: the query as the metric stores it, 64-byte aligned and padded as
+/// padded_width() says; it and `memory` must outlive the scorer.
+RowScorer exact_scorer(const GraphSnapshot& snapshot, const float* stored, QueryMemory& memory);
+
+/// The same for the vector of `node`, which was not given up (kNotPrepared).
+RowScorer node_scorer(const GraphSnapshot& snapshot, Node node, QueryMemory& memory);
 
 /// hnswlib's greedy walk through the layers above 0.
 Node descend(const GraphSnapshot& snapshot, const RowScorer& score, std::vector<float>& distances);

@@ -13,6 +13,7 @@ std::size_t value_bytes(CodeKind kind) {
     case CodeKind::kF32:
       return sizeof(float);
     case CodeKind::kBf16:
+    case CodeKind::kF16:
       return sizeof(Bf16);
     case CodeKind::kInt8:
       break;
@@ -36,6 +37,8 @@ kernels::RowsFn rows_kernel(CodeKind kind, bool l2) {
       return l2 ? kernels::l2_rows_f32() : kernels::dot_rows_f32();
     case CodeKind::kBf16:
       return l2 ? kernels::l2_rows_bf16() : kernels::dot_rows_bf16();
+    case CodeKind::kF16:
+      return l2 ? kernels::l2_rows_f16() : kernels::dot_rows_f16();
     case CodeKind::kInt8:
       break;
   }
@@ -48,6 +51,8 @@ kernels::CodePairFn pair_kernel(CodeKind kind, bool l2) {
       return l2 ? kernels::l2_pair_f32() : kernels::dot_pair_f32();
     case CodeKind::kBf16:
       return l2 ? kernels::l2_pair_bf16() : kernels::dot_pair_bf16();
+    case CodeKind::kF16:
+      return l2 ? kernels::l2_pair_f16() : kernels::dot_pair_f16();
     case CodeKind::kInt8:
       break;
   }
@@ -153,6 +158,11 @@ RowScorer StoredRows::scorer(const std::byte* base, std::size_t stride, const st
     const auto* halves = reinterpret_cast<const Bf16*>(row);
     float* values = buffers.f32.resize(width);
     std::transform(halves, halves + width, values, bf16_to_float);
+    scorer.query = values;
+  } else if (kind == CodeKind::kF16) {
+    const auto* halves = reinterpret_cast<const F16*>(row);
+    float* values = buffers.f32.resize(width);
+    std::transform(halves, halves + width, values, f16_to_float);
     scorer.query = values;
   }
   // NOLINTEND(cppcoreguidelines-pro-type-reinterpret-cast)

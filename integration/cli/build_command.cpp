@@ -37,6 +37,7 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
       {"M", snapshot.M()},
       {"ef_construction", snapshot.ef_construction()},
       {"codes", code_kind_name(snapshot.codes().kind())},
+      {"stored", code_kind_name(snapshot.stored())},
       {"layers", snapshot.num_layers()},
       {"average_degree", snapshot.average_degree()},
       {"unreachable", snapshot.unreachable_count()},
@@ -55,7 +56,8 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
     }
     lines.add("dimension", with_commas(snapshot.dim()));
     lines.add("metric", std::string(metric_name(snapshot.metric())));
-    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())));
+    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())) + ", vectors kept as " +
+                           std::string(code_kind_name(snapshot.stored())));
     lines.add("layers", std::to_string(snapshot.num_layers()));
     lines.add("average degree", fixed(snapshot.average_degree(), 1) + " links a vector in layer 0");
     lines.add("unreachable", with_commas(snapshot.unreachable_count()));
@@ -72,7 +74,7 @@ void report(const BuildCommand& command, const GraphSnapshot& snapshot, const Ze
 }
 
 std::optional<CodeKind> parse_codes(const std::string& name) {
-  for (const CodeKind kind : {CodeKind::kF32, CodeKind::kBf16, CodeKind::kInt8}) {
+  for (const CodeKind kind : {CodeKind::kF32, CodeKind::kBf16, CodeKind::kInt8, CodeKind::kF16}) {
     if (name == code_kind_name(kind)) return kind;
   }
   return std::nullopt;  // "auto": the command line lets nothing else through
@@ -115,6 +117,7 @@ void run_build(const BuildCommand& command, Session& session) {
   options.seed = session.common().seed.value_or(options.seed);
   options.deterministic = command.deterministic;
   options.codes = parse_codes(command.codes);
+  options.stored = parse_codes(command.stored);
   options.validate();
   check_output(command.out, {command.vectors, command.ids});
 

@@ -23,7 +23,8 @@ struct BuildCommand {
   std::string zero_vectors = "auto";  ///< under cosine: refuse, skip or auto (zero_vectors.h)
   std::size_t M = 16;
   std::size_t ef_construction = 200;
-  std::string codes = "auto";  ///< what links are found and searches walk on
+  std::string codes = "auto";   ///< what links are found and searches walk on
+  std::string stored = "auto";  ///< what vectors are kept as
   bool deterministic = false;
   bool dry_run = false;            ///< only say how much memory it would take
   std::uint64_t memory_limit = 0;  ///< bytes for the vectors read and the index built; 0: no limit

@@ -83,6 +83,7 @@ void inspect_index(const InspectCommand& command, const Engine& engine, Session&
       {"ef_construction", snapshot.ef_construction()},
       {"seed", snapshot.seed()},
       {"codes", code_kind_name(snapshot.codes().kind())},
+      {"stored", code_kind_name(snapshot.stored())},
       {"entry_point", snapshot.id(snapshot.entry_point())},
       {"window", window},
       {"global_nodes", global},
@@ -115,7 +116,8 @@ void inspect_index(const InspectCommand& command, const Engine& engine, Session&
     lines.add("built with", "M " + std::to_string(snapshot.M()) + ", ef-construction " +
                                 std::to_string(snapshot.ef_construction()) + ", seed " +
                                 std::to_string(snapshot.seed()));
-    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())));
+    lines.add("codes", std::string(code_kind_name(snapshot.codes().kind())) + ", vectors kept as " +
+                           std::string(code_kind_name(snapshot.stored())));
     lines.add("entry point", "id " + std::to_string(snapshot.id(snapshot.entry_point())));
     lines.add("unreachable", with_commas(snapshot.unreachable_count()));
     lines.add("window", std::to_string(window) + " graph neighbours (2 x average degree)");

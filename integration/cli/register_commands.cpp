@@ -39,7 +39,12 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--codes", command->codes,
                   "What links are found and searches walk on: float32, bfloat16 or 8-bit codes of "
                   "the vectors; auto takes the smallest that keep recall")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8"}))
+      ->capture_default_str();
+  sub->add_option("--stored", command->stored,
+                  "What vectors are kept as, where exact distances come from: bf16 and f16 round "
+                  "them; int8 is for bytes under l2; auto keeps bytes as bytes and all else as f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8"}))
       ->capture_default_str();
   sub->add_flag("--dry-run", command->dry_run, "Only say how much memory building would take");
   sub->add_option("--memory-limit", command->memory_limit,

@@ -40,6 +40,7 @@ enum class SectionKind : std::uint32_t {
   kSnapshotRowOffsets = 5,
   kSnapshotNeighbours = 6,
   kSnapshotCodes = 7,
+  kSnapshotStored = 8,
   // 16 - 31: the refinement model (model_io.h)
   kModelManifest = 16,
   kModelProjections = 17,

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "halo/core/half_matrix.h"
+
 namespace halo::io {
 
 namespace {
@@ -97,7 +99,56 @@ std::pair<Manifest, std::vector<std::uint64_t>> read_manifest(const BundleReader
   return {manifest, std::move(links)};
 }
 
+/// What the vectors are stored as, where they are not floats.
+struct Stored {
+  std::uint32_t kind = static_cast<std::uint32_t>(CodeKind::kF32);
+  std::int32_t offset = 0;
+};
+static_assert(sizeof(Stored) == 8 && std::is_trivially_copyable_v<Stored>);
+constexpr std::int32_t kByteOffset = 128;
+
+Stored read_stored(const BundleReader& bundle) {
+  Stored stored;
+  if (bundle.find(SectionKind::kSnapshotStored) == nullptr) return stored;
+  expect_size(bundle, SectionKind::kSnapshotStored, 1, sizeof stored);
+  read_values(bundle, SectionKind::kSnapshotStored, std::span(&stored, 1));
+  const auto kind = static_cast<CodeKind>(stored.kind);
+  if (kind != CodeKind::kInt8 && kind != CodeKind::kBf16 && kind != CodeKind::kF16) {
+    corrupt(bundle, "vectors of kind " + std::to_string(stored.kind) + " do not exist");
+  }
+  if (stored.offset != 0 && (kind != CodeKind::kInt8 || stored.offset != kByteOffset)) {
+    corrupt(bundle, "vectors are offset by " + std::to_string(stored.offset));
+  }
+  return stored;
+}
+
+/// Vectors that are stored as something else, as floats.
+Matrix read_kept_rows(const BundleReader& bundle, const Manifest& manifest, const Stored& stored) {
+  constexpr std::uint64_t kLine = 64;
+  const auto kind = static_cast<CodeKind>(stored.kind);
+  const std::uint64_t width = manifest.dim * (kind == CodeKind::kInt8 ? 1 : sizeof(Bf16));
+  const std::uint64_t stride = (width + kLine - 1) / kLine * kLine;
+  expect_size(bundle, SectionKind::kSnapshotVectors, manifest.size, stride);
+  std::vector<std::byte> bytes(manifest.size * stride);
+  read_values(bundle, SectionKind::kSnapshotVectors, std::span(bytes));
+  Matrix rows = Matrix::padded(manifest.size, manifest.dim);
+  Int8Quantiser quantiser;
+  quantiser.offset.assign(manifest.dim, static_cast<float>(stored.offset));
+  for (std::size_t i = 0; i < manifest.size; ++i) {
+    const std::byte* row = bytes.data() + i * stride;
+    if (std::any_of(row + width, row + stride, [](std::byte b) { return b != std::byte{0}; })) {
+      corrupt(bundle, "the vectors' padding is not zero");
+    }
+    decode_row(kind, quantiser, row, {rows.row(i), manifest.dim});
+  }
+  return rows;
+}
+
 Matrix read_rows(const BundleReader& bundle, const Manifest& manifest) {
+  const Stored stored = read_stored(bundle);
+  if (static_cast<CodeKind>(stored.kind) != CodeKind::kF32) {
+    return read_kept_rows(bundle, manifest, stored);
+  }
   const std::uint64_t stride = (manifest.dim + kRowFloats - 1) / kRowFloats * kRowFloats;
   expect_size(bundle, SectionKind::kSnapshotVectors, manifest.size, stride * sizeof(float));
   Matrix rows = Matrix::padded(manifest.size, manifest.dim);
@@ -165,7 +216,9 @@ std::vector<LayerLinks> read_layers(const BundleReader& bundle,
 
 }  // namespace
 
-void write_snapshot_parts(BundleWriter& bundle, const SnapshotParts& parts) {
+namespace {
+
+void write_graph(BundleWriter& bundle, const SnapshotParts& parts) {
   Manifest manifest;
   manifest.metric = static_cast<std::uint32_t>(parts.metric);
   manifest.size = parts.ids.size();
@@ -187,7 +240,15 @@ void write_snapshot_parts(BundleWriter& bundle, const SnapshotParts& parts) {
   }
   bundle.add(SectionKind::kSnapshotManifest, "snapshot.manifest", std::move(manifest_bytes));
 
-  const MatrixView rows = parts.vectors;
+  bundle.add_borrowed(SectionKind::kSnapshotIds, "snapshot.ids",
+                      std::as_bytes(std::span(parts.ids)));
+  bundle.add_borrowed(SectionKind::kSnapshotLevels, "snapshot.levels",
+                      std::as_bytes(std::span(parts.levels)));
+  bundle.add(SectionKind::kSnapshotRowOffsets, "snapshot.row_offsets", std::move(offsets));
+  bundle.add(SectionKind::kSnapshotNeighbours, "snapshot.neighbours", std::move(neighbours));
+}
+
+void write_floats(BundleWriter& bundle, const MatrixView& rows) {
   const std::size_t stride = (rows.cols + kRowFloats - 1) / kRowFloats * kRowFloats;
   if (rows.stride == stride && padding_is_zero(rows)) {
     bundle.add_borrowed(SectionKind::kSnapshotVectors, "snapshot.vectors",
@@ -200,12 +261,13 @@ void write_snapshot_parts(BundleWriter& bundle, const SnapshotParts& parts) {
     }
     bundle.add(SectionKind::kSnapshotVectors, "snapshot.vectors", std::move(bytes));
   }
-  bundle.add_borrowed(SectionKind::kSnapshotIds, "snapshot.ids",
-                      std::as_bytes(std::span(parts.ids)));
-  bundle.add_borrowed(SectionKind::kSnapshotLevels, "snapshot.levels",
-                      std::as_bytes(std::span(parts.levels)));
-  bundle.add(SectionKind::kSnapshotRowOffsets, "snapshot.row_offsets", std::move(offsets));
-  bundle.add(SectionKind::kSnapshotNeighbours, "snapshot.neighbours", std::move(neighbours));
+}
+
+}  // namespace
+
+void write_snapshot_parts(BundleWriter& bundle, const SnapshotParts& parts) {
+  write_graph(bundle, parts);
+  write_floats(bundle, parts.vectors);
 }
 
 SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
@@ -231,8 +293,23 @@ SnapshotParts read_snapshot_parts(const BundleReader& bundle) {
 }
 
 void write_snapshot(BundleWriter& bundle, const GraphSnapshot& snapshot) {
-  static_cast<void>(snapshot.vectors());  // refuses a snapshot without them
-  write_snapshot_parts(bundle, snapshot.parts());
+  if (snapshot.stored() == CodeKind::kF32) {
+    static_cast<void>(snapshot.vectors());  // refuses a snapshot without them
+    write_snapshot_parts(bundle, snapshot.parts());
+  } else {
+    write_graph(bundle, snapshot.parts());
+    const VectorCodes& kept = snapshot.kept();
+    Stored stored;
+    stored.kind = static_cast<std::uint32_t>(kept.kind());
+    if (kept.kind() == CodeKind::kInt8) {
+      stored.offset = static_cast<std::int32_t>(kept.quantiser().offset[0]);
+    }
+    std::vector<std::byte> bytes;
+    append(bytes, std::span<const Stored>(&stored, 1));
+    bundle.add(SectionKind::kSnapshotStored, "snapshot.stored", std::move(bytes));
+    bundle.add_borrowed(SectionKind::kSnapshotVectors, "snapshot.vectors",
+                        {kept.data(), kept.bytes()});
+  }
   const CodeKind kind = snapshot.codes().kind();
   if (kind == CodeKind::kF32) return;
   std::vector<std::byte> bytes;
@@ -245,7 +322,9 @@ std::shared_ptr<const GraphSnapshot> read_snapshot(const BundleReader& bundle) {
   const CodeKind codes = read_codes(bundle);
   return reporting_memory(bundle.path(), [&] {
     try {
-      return GraphSnapshot::create(std::move(parts), codes);
+      const auto stored = static_cast<CodeKind>(read_stored(bundle).kind);
+      const auto snapshot = GraphSnapshot::create(std::move(parts), codes);
+      return stored == CodeKind::kF32 ? snapshot : snapshot->with_vectors_as(stored);
     } catch (const Error& error) {
       fail(error.code(), bundle.path(), error.what());
     }

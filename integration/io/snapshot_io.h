@@ -7,6 +7,9 @@
 //   snapshot.ids          size x int64            snapshot.levels   size x uint8
 //   snapshot.row_offsets  the layers' row offsets (uint64), layer 0 first
 //   snapshot.neighbours   the layers' neighbours (uint32), layer 0 first
+//   snapshot.stored       u32 CodeKind, i32 offset: snapshot.vectors are of this kind instead, rows
+//                         padded in the same way; int8 values stand for offset + value, the offset
+//                         being 128 or 0. Absent: float32
 //   snapshot.codes        u32 CodeKind that searches walk on; absent: float32
 // The codes themselves are not stored: they are made anew from the vectors faster than they could
 // be read and checked. The nodes of a layer are not stored: they are those whose level reaches it.

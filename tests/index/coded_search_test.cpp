@@ -15,7 +15,7 @@ namespace {
 
 using test::expect_error;
 
-constexpr CodeKind kKinds[] = {CodeKind::kF32, CodeKind::kBf16, CodeKind::kInt8};
+constexpr CodeKind kKinds[] = {CodeKind::kF32, CodeKind::kBf16, CodeKind::kF16, CodeKind::kInt8};
 
 std::shared_ptr<const GraphSnapshot> coded_snapshot(const MatrixView& data, Metric metric,
                                                     CodeKind codes) {
@@ -228,7 +228,7 @@ TEST(CodedBuild, RangesGrowAndComeBack) {
 
 TEST(CodedBuild, RefusesUnknownCodes) {
   BuildOptions options;
-  options.codes = static_cast<CodeKind>(4);
+  options.codes = static_cast<CodeKind>(9);
   expect_error(ErrorCode::kInvalidArgument, "codes 4", [&] { VectorIndex(4, options); });
 }
 

@@ -90,7 +90,7 @@ inline std::uint64_t state_hash(const LiveIndex& index, Id ids) {
     const auto vector = view.vector(id);
     hash.add(vector.has_value());
     if (!vector) continue;
-    hash.bytes(vector->data(), vector->size_bytes());
+    hash.bytes(vector->data(), vector->size() * sizeof(float));
     if (id % 7 == 0) query.assign(vector->begin(), vector->end());
     if (id % 7 != 1 || query.empty()) continue;
     for (const LiveNeighbour& n : live_search(view, query, {4, 16, {}})) {

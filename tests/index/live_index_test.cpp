@@ -335,6 +335,10 @@ TEST(LiveIndexOptions, BadOnesAreRefused) {
     expect_error(ErrorCode::kInvalidArgument, "change_share",
                  [&] { LiveIndex(3, with([&](LiveOptions& o) { o.change_share = share; })); });
   }
+  for (const double behind : {1.9, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    expect_error(ErrorCode::kInvalidArgument, "most_behind",
+                 [&] { LiveIndex(3, with([&](LiveOptions& o) { o.most_behind = behind; })); });
+  }
   expect_error(ErrorCode::kInvalidArgument, "without a snapshot",
                [] { LiveIndex(nullptr, live_options()); });
 }
@@ -441,6 +445,44 @@ TEST(LiveIndexBackground, EverySearchSeesEveryWriteBeforeIt) {
   const auto sealed = index.seal(Executor(1));
   EXPECT_EQ(sealed->size(), expected);
   EXPECT_EQ(sealed->unreachable_count(), 0U);
+}
+
+// Writers that a seal cannot follow are slowed down: what waits stays bounded.
+TEST(LiveIndexBackground, HoldsBackWritersItCannotFollow) {
+  constexpr std::size_t kRows = 3000, kWriters = 2, kWanted = 50, kBehind = 2;
+  const Matrix data = test::clustered_matrix(kRows * kWriters, 8, 9, 0.6F, 15);
+  LiveOptions options = live_options();
+  options.background = true;
+  options.min_changes = kWanted;
+  options.change_share = 0.01;
+  options.most_behind = kBehind;
+  LiveIndex index(8, options);
+  std::atomic<bool> done{false};
+  std::thread reader([&] {  // keeps a core busy, so that an idle seal would never run
+    LiveScratch scratch;
+    std::vector<LiveNeighbour> out(5);
+    while (!done) index.search(data.row_span(0), {.k = 5}, scratch, out);
+  });
+  std::atomic<std::size_t> most{0};
+  std::vector<std::thread> writers;
+  for (std::size_t w = 0; w < kWriters; ++w) {
+    writers.emplace_back([&, w] {
+      for (std::size_t i = w * kRows; i < (w + 1) * kRows; ++i) {
+        index.add(data.view().sub_rows(i, 1), std::vector<Id>{static_cast<Id>(i)});
+        const auto stats = index.stats();
+        const std::size_t wanted = std::max(kWanted, stats.sealed / 100);
+        const std::size_t over = stats.delta - std::min(stats.delta, 2 * kBehind * wanted);
+        for (std::size_t seen = most; over > seen && !most.compare_exchange_weak(seen, over);) {
+        }
+      }
+    });
+  }
+  for (auto& writer : writers) writer.join();
+  done = true;
+  reader.join();
+  EXPECT_EQ(index.size(), kRows * kWriters);
+  EXPECT_LE(most, kWriters);
+  EXPECT_EQ(index.stats().failed_seals, 0U);
 }
 
 TEST(LiveIndexBackground, EndsInTheMidstOfASeal) {

@@ -115,12 +115,16 @@ TEST(CodeDistance, FloatRowsAgreeWithTheDoubleReferenceOnEveryIsa) {
     for (const std::size_t d : awkward_dimensions()) {
       Codes<float> rows(5, d), query(1, d);
       Codes<Bf16> halves(5, d);
+      Codes<F16> f16(5, d);
+      Codes<std::int8_t> bytes8(5, d);
       Random random(9, d);
       for (std::size_t i = 0; i < d; ++i) {
         query.row(0)[i] = static_cast<float>(random.normal());
         for (std::size_t r = 0; r < 5; ++r) {
           rows.row(r)[i] = static_cast<float>(random.normal());
           halves.row(r)[i] = float_to_bf16(rows.row(r)[i]);
+          f16.row(r)[i] = float_to_f16(rows.row(r)[i]);
+          bytes8.row(r)[i] = static_cast<std::int8_t>(random_integer(random, -3, 3));
         }
       }
       const float* q = query.row(0);
@@ -140,6 +144,14 @@ TEST(CodeDistance, FloatRowsAgreeWithTheDoubleReferenceOnEveryIsa) {
            [&](std::size_t r) { return reference::l2_bf16(q, halves.row(r), d); });
       each(dot_rows_bf16(), halves.rows(),
            [&](std::size_t r) { return reference::dot_bf16(q, halves.row(r), d); });
+      each(l2_rows_f16(), f16.rows(),
+           [&](std::size_t r) { return reference::l2_f16(q, f16.row(r), d); });
+      each(dot_rows_f16(), f16.rows(),
+           [&](std::size_t r) { return reference::dot_f16(q, f16.row(r), d); });
+      each(l2_rows_int8_float(), bytes8.rows(), [&](std::size_t r) {
+        const std::vector<float> row(bytes8.row(r), bytes8.row(r) + d);
+        return reference::l2_squared(q, row.data(), d);
+      });
 
       const auto bytes = [](auto* row) { return reinterpret_cast<std::byte*>(row); };
       std::vector<float> first(d);
@@ -152,6 +164,11 @@ TEST(CodeDistance, FloatRowsAgreeWithTheDoubleReferenceOnEveryIsa) {
                   reference::l2_bf16(first.data(), halves.row(1), d), tolerance);
       EXPECT_NEAR(dot_pair_bf16()(bytes(halves.row(0)), bytes(halves.row(1)), halves.width),
                   reference::dot_bf16(first.data(), halves.row(1), d), tolerance);
+      std::transform(f16.row(0), f16.row(0) + d, first.begin(), f16_to_float);
+      EXPECT_NEAR(l2_pair_f16()(bytes(f16.row(0)), bytes(f16.row(1)), f16.width),
+                  reference::l2_f16(first.data(), f16.row(1), d), tolerance);
+      EXPECT_NEAR(dot_pair_f16()(bytes(f16.row(0)), bytes(f16.row(1)), f16.width),
+                  reference::dot_f16(first.data(), f16.row(1), d), tolerance);
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -97,6 +98,65 @@ TEST(SnapshotIo, RemembersTheKindOfCodes) {
   expect_error(ErrorCode::kNotPrepared, "codes only", [&] {
     write_snapshot(writer, *plain->with_codes(CodeKind::kInt8)->without_vectors());
   });
+}
+
+TEST(SnapshotIo, KeepsHalvesAndBytesAsTheyAre) {
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+    for (const CodeKind kind : {CodeKind::kBf16, CodeKind::kF16, CodeKind::kInt8}) {
+      if (kind == CodeKind::kInt8 && metric != Metric::kL2) continue;
+      for (const float offset : {0.0F, -100.0F}) {
+        Matrix data = halo::test::random_matrix(150, 20, 5);
+        for (std::size_t i = 0; i < data.rows(); ++i) {
+          for (float& x : std::span(data.row(i), 20)) {
+            if (kind == CodeKind::kInt8) x = std::round((x + 4) * 10) + offset;
+          }
+        }
+        BuildOptions options;
+        options.metric = metric;
+        options.codes = CodeKind::kInt8;
+        options.stored = kind;
+        VectorIndex index(20, options);
+        index.add(data, Executor(1));
+        const auto stored = index.seal(Executor(1));
+        const MemoryFileSystem memory = saved(*stored);
+        const auto back = load(memory);
+        EXPECT_EQ(back->stored(), kind);
+        expect_same(*stored->with_vectors_as(CodeKind::kF32),
+                    *back->with_vectors_as(CodeKind::kF32));
+        for (const auto part : {&GraphSnapshot::kept, &GraphSnapshot::codes}) {
+          const VectorCodes &a = ((*stored).*part)(), &b = ((*back).*part)();
+          EXPECT_TRUE(
+              std::ranges::equal(std::span(a.data(), a.bytes()), std::span(b.data(), b.bytes())));
+        }
+        EXPECT_EQ(saved(*back).get("file"), memory.get("file"));
+        EXPECT_LT(memory.get("file").size(),
+                  saved(*stored->with_vectors_as(CodeKind::kF32)).get("file").size());
+      }
+    }
+  }
+}
+
+TEST(SnapshotIo, RefusesUnknownOrGarbledStoredKinds) {
+  const auto plain = build(20, 4, Metric::kL2);
+  const auto with = [&](std::uint32_t kind, std::int32_t offset, std::size_t bytes) {
+    std::vector<std::byte> section(std::max<std::size_t>(bytes, 8));
+    std::memcpy(section.data(), &kind, 4);
+    std::memcpy(section.data() + 4, &offset, 4);
+    section.resize(bytes);
+    BundleWriter writer;
+    write_snapshot_parts(writer, plain->parts());
+    writer.add(SectionKind::kSnapshotStored, "snapshot.stored", std::move(section));
+    MemoryFileSystem memory;
+    writer.write("file", {}, memory);
+    return memory;
+  };
+  expect_error(ErrorCode::kCorrupt, "snapshot.stored", [&] { load(with(3, 0, 7)); });
+  expect_error(ErrorCode::kCorrupt, "do not exist", [&] { load(with(1, 0, 8)); });
+  expect_error(ErrorCode::kCorrupt, "do not exist", [&] { load(with(77, 0, 8)); });
+  expect_error(ErrorCode::kCorrupt, "offset", [&] { load(with(3, 5, 8)); });
+  expect_error(ErrorCode::kCorrupt, "offset", [&] { load(with(2, 128, 8)); });
+  // 4 floats and 4 bytes are padded to the same 64 bytes a row: the padding tells.
+  expect_error(ErrorCode::kCorrupt, "padding", [&] { load(with(3, 128, 8)); });
 }
 
 TEST(SnapshotIo, RefusesUnknownOrGarbledCodes) {
