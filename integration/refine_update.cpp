@@ -357,10 +357,13 @@ std::shared_ptr<const gnn::RefinementModel> recompute_all(const gnn::RefinementP
 }  // namespace
 
 std::shared_ptr<const gnn::RefinementModel> carry_refinement(const gnn::RefinementModel& model,
-                                                             const GraphSnapshot& from,
-                                                             const GraphSnapshot& to,
+                                                             const GraphSnapshot& stored_from,
+                                                             const GraphSnapshot& stored_to,
                                                              const Executor& executor,
                                                              const Job& job) {
+  const auto from_floats = stored_from.with_vectors_as(CodeKind::kF32),
+             to_floats = stored_to.with_vectors_as(CodeKind::kF32);
+  const GraphSnapshot &from = *from_floats, &to = *to_floats;
   const gnn::RefinementParts& old = model.parts();
   if (model.size() != from.size() || model.dim() != from.dim() || to.dim() != from.dim() ||
       to.metric() != from.metric()) {
@@ -404,9 +407,11 @@ std::shared_ptr<const gnn::RefinementModel> carry_refinement(const gnn::Refineme
 }
 
 std::shared_ptr<const gnn::RefinementModel> recompute_dirty(const gnn::RefinementModel& model,
-                                                            const GraphSnapshot& snapshot,
+                                                            const GraphSnapshot& stored,
                                                             const Executor& executor,
                                                             const Job& job) {
+  const auto floats = stored.with_vectors_as(CodeKind::kF32);
+  const GraphSnapshot& snapshot = *floats;
   const gnn::RefinementParts& old = model.parts();
   if (model.size() != snapshot.size() || model.dim() != snapshot.dim()) {
     throw Error(ErrorCode::kModelMismatch, "a model of " + std::to_string(model.size()) +
