@@ -68,7 +68,8 @@ struct Refusal {
 ApiResponse json_response(const OrderedJson& json, int status = 200) {
   ApiResponse response;
   response.status = status;
-  response.body = json.dump();
+  // A message may quote bytes of the request that are no UTF-8.
+  response.body = json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   return response;
 }
 

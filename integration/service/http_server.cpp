@@ -328,6 +328,8 @@ struct HttpServer::Impl : httplib::Server {
     return true;
   }
 
+  void widen_backlog() { ::listen(svr_sock_, static_cast<int>(options.max_connections)); }
+
   bool track(socket_t socket) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (open.size() >= options.max_connections) return false;
@@ -362,6 +364,8 @@ HttpServer::HttpServer(Api& api, const HttpOptions& options)
     throw Error(ErrorCode::kIo,
                 "cannot listen on " + options.host + ":" + std::to_string(options.port));
   }
+  // httplib lets five connections wait to be taken; a burst of more would be held up for seconds.
+  impl_->widen_backlog();
 }
 
 HttpServer::~HttpServer() = default;

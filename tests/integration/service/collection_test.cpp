@@ -64,7 +64,7 @@ TEST(Collection, KeepsEveryAcknowledgedWriteWithoutBeingClosed) {
     collection->upsert({item(0, 50, {{"name", "other"}})});
     ItemWrite only_metadata;
     only_metadata.id = 1;
-    only_metadata.metadata = {{"name", "changed"}};
+    only_metadata.metadata = nlohmann::json::object({{"name", "changed"}});
     collection->upsert({only_metadata});
     collection->upsert({item(300, 300)});  // no metadata
   }

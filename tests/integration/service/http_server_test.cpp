@@ -151,8 +151,8 @@ TEST_F(HttpServerTest, LimitsConnections) {
     clients.push_back(std::make_unique<HttpClient>(port));
     EXPECT_EQ(clients.back()->get("/livez").status, 200);
   }
-  HttpClient refused(port);
-  EXPECT_EQ(refused.receive().status, 503);
+  HttpClient one_more(port);
+  EXPECT_EQ(one_more.receive().status, 503);
   clients.clear();
   // The places are free once the server has seen the ends.
   int status = 0;
