@@ -50,7 +50,13 @@ void register_build(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_option("--memory-limit", command->memory_limit,
                   "The most memory that the vectors read and the index may take, such as 500M or "
                   "4G; refused before it is taken where it would be more")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(CLI::AsSizeValue(false))
+      // Put before it: it takes -1 for a very large number.
+      ->transform(CLI::Validator(
+          [](const std::string& size) {
+            return size.starts_with('-') ? "a size is not negative" : std::string();
+          },
+          ""));
   sub->add_flag("--deterministic", command->deterministic,
                 "The same file for the same input and seed at any number of threads; slower");
   sub->add_option("--zero-vectors", command->zero_vectors,

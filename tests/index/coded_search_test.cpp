@@ -229,7 +229,7 @@ TEST(CodedBuild, RangesGrowAndComeBack) {
 TEST(CodedBuild, RefusesUnknownCodes) {
   BuildOptions options;
   options.codes = static_cast<CodeKind>(9);
-  expect_error(ErrorCode::kInvalidArgument, "codes 4", [&] { VectorIndex(4, options); });
+  expect_error(ErrorCode::kInvalidArgument, "codes 9", [&] { VectorIndex(4, options); });
 }
 
 // What the index chooses by itself.
