@@ -64,6 +64,7 @@ const std::map<std::string, std::string>& covered_elsewhere() {
       {"integration/io/model_tensors.cpp", "tests/integration/io/safetensors_test.cpp"},
       {"integration/io/trained_io.cpp", "tests/integration/train_test.cpp"},
       {"integration/node_attention.cpp", "tests/integration/live_engine_test.cpp"},
+      {"integration/cli/follow_change.cpp", "tests/integration/cli/add_command_test.cpp"},
       {"integration/cli/import_command.cpp", "tests/integration/cli/train_command_test.cpp"},
       {"integration/cli/label_files.cpp", "tests/integration/cli/train_command_test.cpp"},
       {"integration/learned_space.cpp", "tests/integration/train_test.cpp"},

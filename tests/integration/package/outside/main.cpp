@@ -1,6 +1,7 @@
 // A program outside halo's tree: builds an index, refines it, saves and loads it, and sees an
 // error.
 #include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "halo/halo.h"
@@ -20,14 +21,18 @@ int main() {
   const auto engine = halo::Engine::build(vectors, {}, {.metric = halo::Metric::kCosine}, executor)
                           .refined({}, executor);
   engine.save("outside.halo");
-  const auto results = halo::Engine::load("outside.halo")
-                           .search(vectors, {.k = 1, .refine = halo::RefineMode::kAuto}, executor);
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < kRows; ++i)
-    found += results.ids[i] == static_cast<halo::Id>(i) ? 1 : 0;
-  if (found < kRows * 9 / 10) {
-    std::printf("only %zu of %zu vectors found themselves\n", found, kRows);
-    return 1;
+  const auto loaded = halo::Engine::load("outside.halo");
+  // Refinement may put a near twin first; plain search may not.
+  for (const auto& [mode, least] : {std::pair(halo::RefineMode::kOff, kRows * 99 / 100),
+                                    std::pair(halo::RefineMode::kAuto, kRows * 3 / 4)}) {
+    const auto results = loaded.search(vectors, {.k = 1, .refine = mode}, executor);
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < kRows; ++i)
+      found += results.ids[i] == static_cast<halo::Id>(i) ? 1 : 0;
+    if (found < least) {
+      std::printf("only %zu of %zu vectors found themselves\n", found, kRows);
+      return 1;
+    }
   }
   try {
     engine.search(vectors.view().sub_cols(0, 3), {}, executor);
