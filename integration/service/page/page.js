@@ -128,7 +128,8 @@ function draw_neighbourhood() {
     const nearest = Math.min(...near.map((one) => one.distance)), farthest = Math.max(...near.map((one) => one.distance));
     near.forEach((one) => { one.weight = farthest > nearest ? 1 - 0.9 * (one.distance - nearest) / (farthest - nearest) : 1; });
   }
-  at('graph').hidden = at('as-table').checked || near.length === 0;
+  // An SVG element has no `hidden` property of its own.
+  at('graph').toggleAttribute('hidden', at('as-table').checked || near.length === 0);
   at('graph-table').hidden = !at('as-table').checked || near.length === 0;
   at('alone').hidden = near.length > 0;
   if (near.length === 0) return;

@@ -62,8 +62,8 @@ HttpAnswer HttpClient::receive(std::chrono::milliseconds time) {
   answer.head = buffer_.substr(0, head_end);
   buffer_.erase(0, head_end + 4);
   std::size_t length = 0;
-  const auto at = answer.head.find("Content-Length: ");
-  if (at != std::string::npos) length = std::strtoul(answer.head.c_str() + at + 16, nullptr, 10);
+  const auto at = answer.head.find("Content-Length:");
+  if (at != std::string::npos) length = std::strtoul(answer.head.c_str() + at + 15, nullptr, 10);
   while (buffer_.size() < length) {
     if (!more()) return answer;
   }
