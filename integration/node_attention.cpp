@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "halo/core/error.h"
-#include "halo/core/kernels/distance.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/index/neighbour_windows.h"
+#include "halo/integration/detail/graph_distance.h"
 
 namespace halo {
 namespace {
@@ -23,10 +23,7 @@ std::vector<Near> by_distance(const GraphSnapshot& snapshot, Node from, std::spa
   near.reserve(to.size());
   for (const Node node : to) {
     snapshot.copy_vector(node, there);
-    near.emplace_back(snapshot.metric() == Metric::kL2
-                          ? kernels::l2_squared(here.data(), there.data(), dim)
-                          : 1.0F - kernels::dot(here.data(), there.data(), dim),
-                      node);
+    near.emplace_back(detail::graph_distance(snapshot.metric(), here, there), node);
   }
   std::sort(near.begin(), near.end());
   return near;

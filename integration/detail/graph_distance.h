@@ -14,11 +14,13 @@
 
 namespace halo::detail {
 
-/// As the graph was built with.
+/// Of two vectors of an index of this metric, as its graph was built with.
+inline float graph_distance(Metric metric, std::span<const float> x, std::span<const float> y) {
+  return metric == Metric::kL2 ? kernels::l2_squared(x.data(), y.data(), x.size())
+                               : 1.0F - kernels::dot(x.data(), y.data(), x.size());
+}
 inline float distance_between(const GraphSnapshot& snapshot, Node a, Node b) {
-  const float *x = snapshot.vector(a).data(), *y = snapshot.vector(b).data();
-  return snapshot.metric() == Metric::kL2 ? kernels::l2_squared(x, y, snapshot.dim())
-                                          : 1.0F - kernels::dot(x, y, snapshot.dim());
+  return graph_distance(snapshot.metric(), snapshot.vector(a), snapshot.vector(b));
 }
 
 /// Fills `edges` with the nearest of `window` to `node`, nearest first (equal distances: lower node

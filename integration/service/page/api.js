@@ -30,6 +30,5 @@ const of = (collection) => `collections/${encodeURIComponent(collection)}`;
 export const collections = async () => (await call('collections')).collections;
 export const stats = (collection) => call(of(collection));
 export const item = (collection, id) => call(`${of(collection)}/items/${id}?vector=1`);
-export const items = (collection) => call(`${of(collection)}/items?limit=1`);
 export const search = (collection, query) => call(`${of(collection)}/search`, query);
 export const neighbours = (collection, id, layer) => call(`${of(collection)}/items/${id}/neighbours?layer=${layer}`);
