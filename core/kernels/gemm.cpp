@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <vector>
 
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/gemm_tiles.h"
@@ -12,30 +13,24 @@ namespace {
 using gemm_detail::Block;
 using gemm_detail::kColumns;
 using gemm_detail::kDepth;
+using gemm_detail::lay_rows;
 using gemm_detail::multiply_block;
 using gemm_detail::Operand;
 using gemm_detail::pack_block;
 using gemm_detail::round_up;
+using gemm_detail::Rows;
 using gemm_detail::Scratch;
+using gemm_detail::scratch_for;
 using gemm_detail::Shape;
 using gemm_detail::tile_shape;
 
-bool reads_rows(const Operand& a, std::size_t columns) {
-  return !a.transposed && columns <= gemm_detail::kColumnsWorthPacking;
-}
-
-// Runs body(begin, end, scratch) over the row blocks of out, `scratch` holding what is packed of a
-// block of a.
+// Runs body(begin, end, scratch) over the row blocks of out, `scratch` with room for a block of a.
 template <class Body>
-void for_each_row_block(const Operand& a, const MatrixSpan& out, std::size_t depth,
-                        const Shape& shape, const Executor& executor, const Body& body) {
-  const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
-  const std::size_t workers = std::min(executor.threads(), (out.rows + grain - 1) / grain);
-  const std::size_t rows = reads_rows(a, out.cols)
-                               ? shape.rows_at_once
-                               : round_up(std::min(out.rows, grain), shape.rows_at_once);
-  const std::size_t floats = round_up(rows * std::min(depth, kDepth), 16);
-  const Scratch scratch(floats * (workers == 1 ? 1 : executor.threads()));
+void for_each_row_block(const Operand& a, const MatrixSpan& out, const Shape& shape,
+                        const Executor& executor, const Body& body) {
+  const std::size_t grain = shape.rows_at_once * gemm_detail::kTilesPerBlock;
+  const std::size_t floats = scratch_for(a, std::min(out.rows, grain), shape);
+  const Scratch scratch(floats * (out.rows <= grain ? 1 : executor.threads()));
   executor.parallel_for_workers(out.rows, grain,
                                 [&](std::size_t worker, std::size_t begin, std::size_t end) {
                                   body(begin, end, scratch.data() + worker * floats);
@@ -45,18 +40,8 @@ void for_each_row_block(const Operand& a, const MatrixSpan& out, std::size_t dep
 // One row block of out (+)= rows of a, depth [p, p + depth), times packed b.
 void multiply(const Operand& a, std::size_t begin, std::size_t end, std::size_t p, Block block,
               const Shape& shape, float* scratch, const MatrixSpan& out, std::size_t column) {
-  // Rows of a are the columns of its transpose.
-  const Operand flipped{a.data, a.stride, !a.transposed};
-  const bool in_place = reads_rows(a, out.cols);
-  const std::size_t whole = in_place ? (end - begin) / shape.rows_at_once * shape.rows_at_once : 0;
-  if (begin + whole < end) {
-    pack_block(flipped, p, block.depth, begin + whole, end - begin - whole, shape.rows_at_once,
-               scratch, nullptr);
-  }
   block.rows = end - begin;
-  block.a = in_place ? a.data + begin * a.stride + p : scratch;
-  block.a_row = in_place ? a.stride : 0;
-  block.a_tail = scratch;
+  block.a = lay_rows(a, begin, end, p, block.depth, shape, scratch);
   multiply_block(block, out.row(begin) + column, out.stride);
 }
 
@@ -69,34 +54,31 @@ void multiply_unpacked(const Operand& a, const MatrixView& b, const MatrixSpan& 
                        const Executor& executor) {
   const Shape shape = tile_shape();
   const std::size_t width = shape.columns_at_once;
-  const std::size_t m = round_up(out.rows, shape.rows_at_once);
-  Matrix rows = Matrix::padded(1, m * b.rows);
-  const Operand flipped{a.data, a.stride, !a.transposed};
+  const std::size_t floats = scratch_for(a, out.rows, shape);
+  const Scratch copies((b.rows + kDepth - 1) / kDepth * floats);
+  std::vector<Rows> rows;
   for (std::size_t p = 0; p < b.rows; p += kDepth) {
-    pack_block(flipped, p, std::min(kDepth, b.rows - p), 0, out.rows, shape.rows_at_once,
-               rows.row(0) + p * m, nullptr);
+    rows.push_back(lay_rows(a, 0, out.rows, p, std::min(kDepth, b.rows - p), shape,
+                            copies.data() + p / kDepth * floats));
   }
   executor.parallel_for(out.cols, round_up(kColumns, width),
                         [&](std::size_t begin, std::size_t end) {
                           Matrix tail;
                           for (std::size_t p = 0; p < b.rows; p += kDepth) {
-                            const std::size_t depth = std::min(kDepth, b.rows - p);
-                            Block block{out.rows,
-                                        (end - begin) / width * width,
-                                        depth,
-                                        rows.row(0) + p * m,
-                                        0,
-                                        nullptr,
-                                        b.row(p) + begin,
-                                        width,
-                                        b.stride,
-                                        p != 0};
-                            multiply_block(block, out.data + begin, out.stride);
                             const std::size_t left = (end - begin) % width, column = end - left;
+                            Block block{.rows = out.rows,
+                                        .columns = column - begin,
+                                        .depth = std::min(kDepth, b.rows - p),
+                                        .a = rows[p / kDepth],
+                                        .b = b.row(p) + begin,
+                                        .b_panel = width,
+                                        .b_row = b.stride,
+                                        .add = p != 0};
+                            multiply_block(block, out.data + begin, out.stride);
                             if (left == 0) continue;
                             if (tail.empty()) tail = Matrix(kDepth, width);
-                            pack_block({b.data, b.stride, false}, p, depth, column, left, width,
-                                       tail.data(), nullptr);
+                            pack_block({b.data, b.stride, false}, p, block.depth, column, left,
+                                       width, tail.data(), nullptr);
                             block.columns = left;
                             block.b = tail.data();
                             block.b_row = width;
@@ -122,12 +104,16 @@ void product(const Operand& a, const Operand& b, std::size_t k, const MatrixSpan
     for (std::size_t p = 0; p < k; p += kDepth) {
       const std::size_t depth = std::min(kDepth, k - p);
       pack_block(b, p, depth, j, columns, width, packed.data(), &executor);
-      for_each_row_block(
-          a, out, depth, shape, executor, [&](std::size_t begin, std::size_t end, float* scratch) {
-            const Block block{0,       columns,       depth,         nullptr, 0,
-                              nullptr, packed.data(), width * depth, width,   add || p != 0};
-            multiply(a, begin, end, p, block, shape, scratch, out, j);
-          });
+      const Block block{.columns = columns,
+                        .depth = depth,
+                        .b = packed.data(),
+                        .b_panel = width * depth,
+                        .b_row = width,
+                        .add = add || p != 0};
+      for_each_row_block(a, out, shape, executor,
+                         [&](std::size_t begin, std::size_t end, float* scratch) {
+                           multiply(a, begin, end, p, block, shape, scratch, out, j);
+                         });
     }
   }
 }
@@ -203,20 +189,16 @@ void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
   assert(b.panel_ == shape.columns_at_once);
   const std::size_t columns = round_up(out.cols, b.panel_);
   const Operand rows{a.data, a.stride, false};
-  for_each_row_block(rows, out, a.cols, shape, executor,
+  for_each_row_block(rows, out, shape, executor,
                      [&](std::size_t begin, std::size_t end, float* scratch) {
                        for (std::size_t p = 0; p < a.cols; p += kDepth) {
                          const std::size_t depth = std::min(kDepth, a.cols - p);
-                         const Block block{0,
-                                           out.cols,
-                                           depth,
-                                           nullptr,
-                                           0,
-                                           nullptr,
-                                           b.blocks_.data() + p * columns,
-                                           b.panel_ * depth,
-                                           b.panel_,
-                                           p != 0};
+                         const Block block{.columns = out.cols,
+                                           .depth = depth,
+                                           .b = b.blocks_.data() + p * columns,
+                                           .b_panel = b.panel_ * depth,
+                                           .b_row = b.panel_,
+                                           .add = p != 0};
                          multiply(rows, begin, end, p, block, shape, scratch, out, 0);
                        }
                      });

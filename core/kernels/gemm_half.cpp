@@ -75,26 +75,29 @@ void PackedHalfMatrix::multiply(const MatrixView& a, const MatrixSpan& out, bool
   const gemm_detail::Shape shape = gemm_detail::tile_shape();
   assert(panel_ == shape.columns_at_once);
   const std::size_t columns = gemm_detail::round_up(out.cols, panel_);
-  const std::size_t grain = shape.rows_at_once * gemm_detail::kPanelsPerBlock;
+  const std::size_t grain = shape.rows_at_once * gemm_detail::kTilesPerBlock;
   const std::size_t most = std::min(gemm_detail::kDepth, a.cols);
   // A thread's block of a and one panel of b, widened where it is used: once for all rows.
-  const std::size_t floats = gemm_detail::round_up((grain + panel_) * most, 16);
+  const gemm_detail::Operand operand{a.data, a.stride, false};
+  const std::size_t copies = gemm_detail::scratch_for(operand, grain, shape);
+  const std::size_t floats = copies + gemm_detail::round_up(panel_ * most, 16);
   const gemm_detail::Scratch scratch(floats * executor.threads());
   executor.parallel_for_workers(
       out.rows, grain, [&](std::size_t worker, std::size_t begin, std::size_t end) {
-        float* rows = scratch.data() + worker * floats;
-        float* panel = rows + grain * most;
+        float* copied = scratch.data() + worker * floats;
+        float* panel = copied + copies;
         for (std::size_t p = 0; p < a.cols; p += gemm_detail::kDepth) {
           const std::size_t depth = std::min(gemm_detail::kDepth, a.cols - p);
-          gemm_detail::pack_block({a.data, a.stride, true}, p, depth, begin, end - begin,
-                                  shape.rows_at_once, rows, nullptr);
+          gemm_detail::Block block{
+              .rows = end - begin,
+              .depth = depth,
+              .a = gemm_detail::lay_rows(operand, begin, end, p, depth, shape, copied),
+              .b = panel,
+              .b_row = panel_,
+              .add = p != 0};
           for (std::size_t j = 0; j < out.cols; j += panel_) {
             gemm_detail::widen(blocks_.row(0) + p * columns + j * depth, panel_ * depth, panel);
-            const gemm_detail::Block block{end - begin, std::min(panel_, out.cols - j),
-                                           depth,       rows,
-                                           0,           nullptr,
-                                           panel,       0,
-                                           panel_,      p != 0};
+            block.columns = std::min(panel_, out.cols - j);
             gemm_detail::multiply_block(block, out.row(begin) + j, out.stride);
           }
         }
@@ -132,7 +135,7 @@ void gemm_tn_add_half(const MatrixView& a, const MatrixView& b, const MatrixSpan
 void gemm(const HalfView& a, const PackedHalfMatrix& b, const MatrixSpan& out,
           const Executor& executor) {
   assert(a.cols == b.rows() && out.rows == a.rows && out.cols == b.cols());
-  const std::size_t at_once = gemm_detail::tile_shape().rows_at_once * gemm_detail::kPanelsPerBlock;
+  const std::size_t at_once = gemm_detail::tile_shape().rows_at_once * gemm_detail::kTilesPerBlock;
   static const Executor calling_thread(1);
   executor.parallel_for(a.rows, at_once, [&](std::size_t begin, std::size_t end) {
     Matrix rows = Matrix::padded(end - begin, a.cols);

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "halo/core/kernels/gemm_tiles.cpp"
 #include <hwy/foreach_target.h>
 // foreach_target.h must come first.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -62,15 +63,22 @@ void PackColumns(const Operand& b, std::size_t row, std::size_t column, std::siz
   }
 }
 
+// One tile: rows of a `lda` apart where kRowMajor, else a panel.
 template <bool kWhole, bool kRowMajor>
-HWY_INLINE void Tile(const Block& block, const float* a, const float* b, float* out,
-                     std::size_t stride, std::size_t rows, std::size_t columns) {
+HWY_INLINE void Tile(const Block& block, const float* a, std::size_t lda, const float* b,
+                     float* out, std::size_t stride, std::size_t rows, std::size_t columns) {
   const Tag tag;
   const std::size_t lanes = hn::Lanes(tag);
+  if constexpr (kWhole) {  // what is stored at the end arrives while the products are summed
+    HALO_UNROLL
+    for (std::size_t r = 0; r < kRows; ++r) {
+      hwy::Prefetch(out + r * stride);
+      hwy::Prefetch(out + r * stride + kVecs * lanes - 1);
+    }
+  }
   HWY_ALIGN float edge[kWhole ? 1 : kRows * kVecs * HWY_MAX_BYTES / sizeof(float)];
   simd::tile_product<kRows, kVecs, kRowMajor>(
-      tag, block.depth, a, kRowMajor ? block.a_row : kRows, b, block.b_row,
-      [&](const auto& acc) HWY_ATTR {
+      tag, block.depth, a, lda, b, block.b_row, [&](const auto& acc) HWY_ATTR {
         HALO_UNROLL
         for (std::size_t r = 0; r < kRows; ++r) {
           HALO_UNROLL
@@ -96,29 +104,37 @@ HWY_INLINE void Tile(const Block& block, const float* a, const float* b, float* 
 }
 
 template <bool kRowMajor>
-HWY_INLINE void AnyTile(const Block& block, const float* a, const float* b, float* out,
-                        std::size_t stride, std::size_t rows, std::size_t columns) {
+HWY_INLINE void AnyTile(const Block& block, const float* a, std::size_t lda, const float* b,
+                        float* out, std::size_t stride, std::size_t rows, std::size_t columns) {
   if (rows == kRows && columns == kVecs * hn::Lanes(Tag())) {
-    Tile<true, kRowMajor>(block, a, b, out, stride, rows, columns);
+    Tile<true, kRowMajor>(block, a, lda, b, out, stride, rows, columns);
   } else {
-    Tile<false, kRowMajor>(block, a, b, out, stride, rows, columns);
+    Tile<false, kRowMajor>(block, a, lda, b, out, stride, rows, columns);
   }
 }
 
 void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
   const std::size_t width = kVecs * hn::Lanes(Tag());
-  for (std::size_t j = 0; j < block.columns; j += width) {
-    const float* b = block.b + j / width * block.b_panel;
-    const std::size_t columns = std::min(width, block.columns - j);
+  const std::size_t at_once = gemm_detail::kPanelsAtOnce * width;
+  const gemm_detail::Rows& a = block.a;
+  for (std::size_t first = 0; first < block.columns; first += at_once) {
+    const std::size_t last = std::min(block.columns, first + at_once);
     for (std::size_t i = 0; i < block.rows; i += kRows) {
       const std::size_t rows = std::min(kRows, block.rows - i);
-      float* to = out + i * stride + j;
-      if (block.a_row == 0) {
-        AnyTile<false>(block, block.a + i * block.depth, b, to, stride, rows, columns);
-      } else if (rows == kRows) {
-        AnyTile<true>(block, block.a + i * block.a_row, b, to, stride, rows, columns);
-      } else {
-        AnyTile<false>(block, block.a_tail, b, to, stride, rows, columns);
+      const bool in_place = i < a.in_place;
+      const float* from = a.panels   ? a.data + i * block.depth
+                          : in_place ? a.data + i * a.stride
+                                     : a.copied + (i - a.in_place) * gemm_detail::kRowStride;
+      const std::size_t lda = in_place ? a.stride : gemm_detail::kRowStride;
+      for (std::size_t j = first; j < last; j += width) {
+        const float* b = block.b + j / width * block.b_panel;
+        const std::size_t columns = std::min(width, block.columns - j);
+        float* to = out + i * stride + j;
+        if (a.panels) {
+          AnyTile<false>(block, from, kRows, b, to, stride, rows, columns);
+        } else {
+          AnyTile<true>(block, from, lda, b, to, stride, rows, columns);
+        }
       }
     }
   }
@@ -167,6 +183,40 @@ void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_
   } else {
     panels(0, n);
   }
+}
+
+namespace {
+
+bool readable_in_place(const Operand& a) {
+  constexpr std::size_t kPage = 4096 / sizeof(float);
+  return !a.transposed && a.stride % kPage != 0;
+}
+
+}  // namespace
+
+std::size_t scratch_for(const Operand& a, std::size_t rows, const Shape& shape) {
+  return kRowStride *
+         (readable_in_place(a) ? shape.rows_at_once : round_up(rows, shape.rows_at_once));
+}
+
+Rows lay_rows(const Operand& a, std::size_t begin, std::size_t end, std::size_t p,
+              std::size_t depth, const Shape& shape, float* scratch) {
+  const std::size_t count = end - begin, at_once = shape.rows_at_once;
+  if (a.transposed) {  // rows of a are the columns of its transpose
+    pack_block({a.data, a.stride, false}, p, depth, begin, count, at_once, scratch, nullptr);
+    return {.panels = true, .data = scratch};
+  }
+  Rows rows{.data = a.data + begin * a.stride + p, .stride = a.stride, .copied = scratch};
+  rows.in_place = readable_in_place(a) ? count / at_once * at_once : 0;
+  const std::size_t copies = round_up(count - rows.in_place, at_once);
+  for (std::size_t i = 0; i < copies; ++i, scratch += kRowStride) {
+    if (rows.in_place + i < count) {
+      std::copy_n(rows.data + (rows.in_place + i) * a.stride, depth, scratch);
+    } else {
+      std::fill_n(scratch, depth, 0.0F);
+    }
+  }
+  return rows;
 }
 
 void multiply_block(const Block& block, float* out, std::size_t stride) {

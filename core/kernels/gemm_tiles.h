@@ -13,13 +13,17 @@
 
 namespace halo::kernels::gemm_detail {
 
-// Depth of a block: a panel of b (16 KB on AVX2) stays in the first-level cache while a block of a
-// (about 100 to 230 KB) stays in the second.
-constexpr std::size_t kDepth = 256;
+// Depth of a block: a tile's rows of a (12 KB on AVX2, 28 KB on AVX-512) stay in the first-level
+// cache while panels of b stream past them from the second.
+constexpr std::size_t kDepth = 512;
+// Panels of b that stream past one tile's rows after another: 192 or 384 KB.
+constexpr std::size_t kPanelsAtOnce = 6;
 // Columns of b packed at once by a product that packs for itself: 1 MB.
-constexpr std::size_t kColumns = 1024;
-// Row panels in a block of a; the unit of parallel work.
-constexpr std::size_t kPanelsPerBlock = 16;
+constexpr std::size_t kColumns = 512;
+// Tiles of rows in a block of a; the unit of parallel work.
+constexpr std::size_t kTilesPerBlock = 8;
+// Between copied rows of a: their lines spread over all sets of the first-level cache.
+constexpr std::size_t kRowStride = kDepth + 16;
 
 // How an operand is read: element (i, j) of a matrix or of its transpose.
 struct Operand {
@@ -32,19 +36,23 @@ struct Shape {
   std::size_t rows_at_once, columns_at_once;
 };
 
-// Products of at most this many columns read a row-major a where it is: packing it would not be
-// paid back.
-constexpr std::size_t kColumnsWorthPacking = 512;
+// Rows of a: the first `in_place` (whole tiles) are `stride` apart from `data` on; those behind are
+// copies, kRowStride apart from `copied` on, with zeros up to a whole tile. Where `panels`, all are
+// at `data` as [depth][rows_at_once] a tile.
+struct Rows {
+  bool panels = false;
+  const float* data = nullptr;
+  std::size_t stride = 0, in_place = 0;
+  const float* copied = nullptr;
+};
 
 // out[rows, columns] (+)= a x packed b.
 struct Block {
-  std::size_t rows, columns, depth;
-  const float* a;     // panels of rows_at_once rows, [depth][rows_at_once] each, where a_row is 0,
-  std::size_t a_row;  // else rows this far apart,
-  const float* a_tail;  // and the rows behind the last whole panel as a panel of their own
-  const float* b;       // row p of panel j starts at b + j * b_panel + p * b_row
-  std::size_t b_panel, b_row;
-  bool add;
+  std::size_t rows = 0, columns = 0, depth = 0;
+  Rows a{};
+  const float* b = nullptr;  // row p of panel j starts at b + j * b_panel + p * b_row
+  std::size_t b_panel = 0, b_row = 0;
+  bool add = false;
 };
 
 Shape tile_shape();
@@ -53,6 +61,13 @@ Shape tile_shape();
 // parallel where an executor is given.
 void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_t column,
                 std::size_t count, std::size_t width, float* out, const Executor* executor);
+
+// Rows [begin, end) of a, depth [p, p + depth), as multiply_block reads them; what must be copied
+// goes to `scratch`, of scratch_for(a, end - begin, shape) floats. Rows a multiple of 4 KB apart
+// share sets of the first-level cache, so they are copied.
+Rows lay_rows(const Operand& a, std::size_t begin, std::size_t end, std::size_t p,
+              std::size_t depth, const Shape& shape, float* scratch);
+std::size_t scratch_for(const Operand& a, std::size_t rows, const Shape& shape);
 
 void multiply_block(const Block& block, float* out, std::size_t stride);
 
