@@ -402,8 +402,7 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 Api::Api(Catalog& catalog, const ApiOptions& options)
     : catalog_(catalog),
       options_(options),
-      threads_(options.slots != 0 ? options.slots : Executor(0).threads()),
-      slots_(threads_, options.queue) {}
+      slots_(options.slots != 0 ? options.slots : Executor(0).threads() + 1, options.queue) {}
 
 ApiResponse Api::refusal(int status, std::string_view code, const std::string& message) {
   ApiResponse response = json_response({{"error", {{"code", code}, {"message", message}}}}, status);

@@ -28,7 +28,9 @@ struct ApiOptions {
   /// Names a request's Host may give; empty: any. Set where no token protects the service, so that
   /// no web page can reach it under a name of its own.
   std::vector<std::string> hosts;
-  std::size_t slots = 0;  ///< requests computed at once; 0: one a core
+  /// Requests computed at once; 0: one more than there are cores, so that no core waits while a
+  /// slot is handed on. More of them share the cores, and each answer takes longer.
+  std::size_t slots = 0;
   std::size_t queue = 256;
   std::size_t max_body = std::size_t{16} << 20U;
 };
@@ -77,7 +79,6 @@ class Api {
 
   Catalog& catalog_;
   ApiOptions options_;
-  std::size_t threads_;
   ComputeSlots slots_;
   Executor alone_{1};
   ServiceMetrics metrics_;

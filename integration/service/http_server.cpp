@@ -106,9 +106,14 @@ class Connection : public httplib::Stream {
     return ready > 0;
   }
   bool fill() {
-    if (!wait(POLLIN, time_left())) return false;
-    const ssize_t got = recv(socket_, in_.data(), in_.size(), 0);
-    if (got <= 0) return false;
+    ssize_t got = 0;
+    // Mostly the bytes are there already: asking for them first spares a poll for each request.
+    while ((got = recv(socket_, in_.data(), in_.size(), MSG_DONTWAIT)) < 0) {
+      const bool later = errno == EAGAIN || errno == EWOULDBLOCK;
+      if (!later && errno != EINTR) return false;
+      if (later && !wait(POLLIN, time_left())) return false;
+    }
+    if (got == 0) return false;
     at_ = 0;
     filled_ = static_cast<std::size_t>(got);
     return true;
@@ -230,7 +235,7 @@ struct HttpServer::Impl : httplib::Server {
     Patch(".*", with_body);
     Delete(".*", with_body);
     set_exception_handler(
-        [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+        [](const httplib::Request&, httplib::Response& response, const std::exception_ptr&) {
           answer(Api::refusal(500, "internal", "the request could not be answered"), response);
         });
     // What httplib itself refuses: a request it cannot parse.

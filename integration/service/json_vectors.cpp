@@ -67,13 +67,15 @@ class Scanner {
   float number(std::string_view name) {
     space();
     const std::size_t digits = at_ + (peek() == '-' ? 1 : 0);
-    // What from_chars takes and JSON does not: "inf", "nan", ".5", "01".
-    const bool leads = digits < text_.size() && is_digit(text_[digits]);
-    if (!leads ||
-        (text_[digits] == '0' && digits + 1 < text_.size() && is_digit(text_[digits + 1]))) {
+    float value = 0;
+    if (short_number(digits, value)) return value;
+    // What from_chars takes and JSON does not: "inf", "nan", ".5", "01", "5.".
+    const auto digit_at = [&](std::size_t at) { return at < text_.size() && is_digit(text_[at]); };
+    const std::size_t point = std::min(text_.find_first_not_of("0123456789", digits), text_.size());
+    if (!digit_at(digits) || (text_[digits] == '0' && digit_at(digits + 1)) ||
+        (point < text_.size() && text_[point] == '.' && !digit_at(point + 1))) {
       refuse("\"" + std::string(name) + "\": no number at byte " + std::to_string(at_));
     }
-    float value = 0;
     const auto [end, error] =
         std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
     if (error == std::errc::result_out_of_range) {
@@ -91,6 +93,36 @@ class Scanner {
   }
 
  private:
+  // What most numbers are: few digits, maybe a point, no exponent. Where the digits and the power
+  // of ten are both whole numbers that a float holds, their quotient is the float that is nearest.
+  bool short_number(std::size_t digits, float& value) {
+    constexpr std::array<float, 11> kPowers = {1e0F, 1e1F, 1e2F, 1e3F, 1e4F, 1e5F,
+                                               1e6F, 1e7F, 1e8F, 1e9F, 1e10F};
+    constexpr std::uint32_t kMost = 1U << 24U;
+    std::uint32_t whole = 0;
+    std::size_t at = digits;
+    const auto take_digits = [&] {
+      const std::size_t begin = at;
+      for (; whole <= kMost && at < text_.size() && is_digit(text_[at]); ++at) {
+        whole = whole * 10 + static_cast<std::uint32_t>(text_[at] - '0');
+      }
+      return at - begin;
+    };
+    const std::size_t leading = take_digits();
+    if (leading == 0 || (leading > 1 && text_[digits] == '0')) return false;
+    std::size_t decimals = 0;
+    if (at < text_.size() && text_[at] == '.') {
+      ++at;
+      decimals = take_digits();
+      if (decimals == 0 || decimals >= kPowers.size()) return false;
+    }
+    if (whole > kMost || at >= text_.size() || text_[at] == 'e' || text_[at] == 'E') return false;
+    value = static_cast<float>(whole) / kPowers[decimals];
+    if (digits != at_) value = -value;
+    at_ = at;
+    return true;
+  }
+
   std::string_view text_;
   std::size_t at_ = 0;
 };

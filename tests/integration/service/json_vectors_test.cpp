@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdlib>
+#include <string>
+
+#include "halo/core/random.h"
 #include "support/test_support.h"
 
 namespace halo::service {
@@ -28,6 +33,31 @@ TEST(JsonVectors, ReadsRowsOfEqualLength) {
   EXPECT_EQ(body.vectors[1].values, (std::vector<float>{1, 2, 3, 4, 5, 6}));
 }
 
+// Long and short, near the limits of what is read without the general way.
+TEST(JsonVectors, ReadsTheNearestFloat) {
+  std::vector<std::string> numbers = {
+      "0",        "-0",        "16777216",     "16777217",
+      "16777219", "167772160", "0.16777216",   "0.16777217",
+      "0.1",      "-0.3",      "0.0000000001", "0.00000000001",
+      "1e3",      "1.5E-3",    "123456.789",   "99999999999999999999"};
+  Random draw(7);
+  for (int i = 0; i < 20000; ++i) {
+    const std::size_t before = draw.below(6), after = draw.below(12);
+    std::string number = draw.below(2) == 0 ? "" : "-";
+    number += before == 0 ? "0" : std::to_string(1 + draw.below(9));
+    for (std::size_t d = 1; d < before; ++d) number += static_cast<char>('0' + draw.below(10));
+    if (after != 0) number += '.';
+    for (std::size_t d = 0; d < after; ++d) number += static_cast<char>('0' + draw.below(10));
+    numbers.push_back(number);
+  }
+  for (const std::string& number : numbers) {
+    const auto body = parse_body("{\"vector\":[" + number + "]}", kNames);
+    const float expected = std::strtof(number.c_str(), nullptr);
+    EXPECT_EQ(body.vectors[0].values, std::vector<float>{expected}) << number;
+    EXPECT_EQ(std::signbit(body.vectors[0].values[0]), std::signbit(expected)) << number;
+  }
+}
+
 TEST(JsonVectors, RefusesWhatIsNoSuchThing) {
   for (const char* text : {"",
                            "[]",
@@ -44,6 +74,9 @@ TEST(JsonVectors, RefusesWhatIsNoSuchThing) {
                            "{\"vector\":[1e999]}",
                            "{\"vector\":[01]}",
                            "{\"vector\":[.5]}",
+                           "{\"vector\":[5.]}",
+                           "{\"vector\":[5.e1]}",
+                           "{\"vector\":[1.2.3]}",
                            "{\"vector\":[+1]}",
                            "{\"vector\":[\"1\"]}",
                            "{\"vector\":[null]}",
