@@ -1,6 +1,7 @@
 #include "halo/index/live_view.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <string>
 #include <tuple>
@@ -9,9 +10,39 @@
 #include "halo/core/out_of_memory.h"
 #include "halo/index/detail/live_state.h"
 #include "halo/index/detail/metric_distance.h"
+#include "halo/index/detail/scan.h"
 #include "halo/index/exact_search.h"
 
 namespace halo {
+
+namespace {
+
+// So many of `n` drawn with a chance of `share` each, but for bad luck: three deviations of it.
+double at_most_of(double n, double share) {
+  return n * share + 3 * std::sqrt(n * share * (1 - share));
+}
+
+// Of `ef` candidates those that lie in a part which holds `share` of what is near: walked with so
+// many, the part is looked at as far from the query as the whole would be with `ef`.
+std::size_t candidates_of_share(std::size_t ef, double share) {
+  constexpr std::size_t kLeast = 16;
+  const auto most = static_cast<std::size_t>(std::ceil(at_most_of(static_cast<double>(ef), share)));
+  return std::min(ef, std::max(most, kLeast));
+}
+
+// How many of `rows` are among the k nearest of both; each ascending.
+std::size_t among_nearest(std::span<const Neighbour> rows, std::span<const LiveNeighbour> others,
+                          std::size_t k) {
+  std::size_t count = 0;
+  while (count < std::min(k, rows.size())) {
+    const std::size_t behind = k - 1 - count;
+    if (behind < others.size() && others[behind].distance <= rows[count].distance) break;
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace
 
 struct LiveScratch::Impl {
   SearchScratch sealed;
@@ -83,14 +114,23 @@ void LiveView::search_delta(const LiveSearchOptions& options, LiveScratch::Impl&
   } else if (state_->delta_removed) {
     allows = [&](Node row) { return state_->delta_lives(row); };
   }
-  const auto& nearest = scratch.delta.nearest;
+  auto& nearest = scratch.delta.nearest;
   if (how != How::kScan) {
-    // The delta holds its share of the candidates, not all of them; a little more for bad luck.
-    constexpr double kLuck = 0.25;
-    const double share = static_cast<double>(state_->mark.rows) / static_cast<double>(size());
-    const auto ef =
-        static_cast<std::size_t>(static_cast<double>(options.ef) * std::min(1.0, share + kLuck));
-    delta.search(state_->mark, query, k, std::max(k, ef), allows, scratch.delta);
+    const auto here = static_cast<double>(state_->delta_count());
+    const double all = static_cast<double>(size()), wanted = static_cast<double>(options.k);
+    const double allowed = options.filter ? 0 : here / static_cast<double>(state_->mark.rows);
+    const auto walk = [&](std::size_t ef) {
+      delta.search(state_->mark, query, k, std::max(k, ef), allows, allowed, scratch.delta);
+    };
+    const std::size_t ef =
+        how == How::kWalk ? candidates_of_share(options.ef, here / all) : options.ef;
+    walk(ef);
+    // What was written lately may lie together: more of it near this query than its share.
+    std::sort(nearest.begin(), nearest.end(), detail::nearer);
+    const auto hits = static_cast<double>(among_nearest(nearest, scratch.results, options.k));
+    if (ef < options.ef && hits > at_most_of(wanted, here / all)) {
+      walk(candidates_of_share(options.ef, hits / wanted));
+    }
   }
   // Asked for, or the walk ended in a part of the graph that has no way out: look at everything.
   if (how == How::kScan || nearest.size() < k) {

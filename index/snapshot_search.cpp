@@ -137,11 +137,7 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
   // found than this.
   std::size_t enough = options.k;
   if (plan == detail::FilterPlan::kWiden) {
-    // As many candidates that ef of them are allowed but for bad luck.
-    const double allowed =
-        static_cast<double>(ef) + 3 * std::sqrt(static_cast<double>(ef) * (1 - share));
-    const auto wider = static_cast<std::size_t>(allowed / share);
-    detail::walk_layer(score, n, start, std::clamp(wider, ef, n), rows, walk);
+    detail::walk_layer(score, n, start, std::clamp(detail::widened(ef, share), ef, n), rows, walk);
   } else {
     enough = std::max(enough, std::min(keep, ef));
     scratch.bridge.bridged.start(n);

@@ -91,6 +91,29 @@ Writes write_until(LiveIndex& index, const MatrixView& vectors, Id first, const 
   return writes;
 }
 
+// The share of the ten nearest of this moment that searches find.
+double recall_now(const LiveIndex& index, const Matrix& queries, const Settings& settings) {
+  const LiveView view = index.view();
+  LiveSearchOptions options;
+  options.k = kNeighbours;
+  options.ef = settings.ef;
+  LiveScratch scratch;
+  std::vector<LiveNeighbour> found(kNeighbours), exact(kNeighbours);
+  const std::size_t count = std::min<std::size_t>(queries.rows(), 500);
+  std::size_t hits = 0;
+  for (std::size_t q = 0; q < count; ++q) {
+    view.search(queries.row_span(q), options, scratch, found);
+    view.exact_search(queries.row_span(q), options, scratch, exact);
+    for (const LiveNeighbour& neighbour : exact) {
+      hits += std::any_of(found.begin(), found.end(),
+                          [&](const LiveNeighbour& other) { return other.id == neighbour.id; })
+                  ? 1
+                  : 0;
+    }
+  }
+  return static_cast<double>(hits) / static_cast<double>(count * kNeighbours);
+}
+
 Latencies measure(LiveIndex& index, const DataSet& data, const Settings& settings, bool write) {
   std::atomic<bool> done{false};
   std::vector<Latencies> latencies(settings.threads);
@@ -129,7 +152,7 @@ Latencies measure(LiveIndex& index, const DataSet& data, const Settings& setting
                 writes.unseen, 1e3 * writes.worst_add, static_cast<unsigned long long>(stats.seals),
                 stats.delta);
   }
-  std::printf("\n");
+  std::printf("  recall@10 %.4f\n", recall_now(index, data.queries, settings));
   std::fflush(stdout);
   return all;
 }

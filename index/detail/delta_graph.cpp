@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "halo/core/error.h"
+#include "halo/index/detail/filtered_walk.h"
 #include "halo/index/detail/levels.h"
 #include "halo/index/detail/metric_distance.h"
 #include "halo/index/detail/scan.h"
@@ -161,20 +162,36 @@ Node DeltaGraph::descend(const DeltaMark& mark, const RowScorer& score, std::siz
   return current;
 }
 
+// Leaves linked rows in the pool, perhaps some that are not allowed among them. Where most are
+// allowed, a plain walk with more candidates is cheaper than one that asks for each.
+void DeltaGraph::walk_allowed(const DeltaMark& mark, const RowScorer& score, std::size_t k,
+                              std::size_t ef, const Allows& allows, double share,
+                              DeltaScratch& scratch) const {
+  constexpr double kMost = 0.5;
+  auto& walk = scratch.walk;
+  const Node start = descend(mark, score, 0, scratch.nodes, walk.distances);
+  const LinkedRows rows{*this, 0, mark.linked, scratch.nodes};
+  if (!allows) {
+    walk_layer(score, mark.linked, start, ef, rows, walk);
+    return;
+  }
+  if (share >= kMost) {
+    walk_layer(score, mark.linked, start, widened(ef, share), rows, walk);
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < walk.pool.size() && found < k; ++i) {
+      found += allows(walk.pool.node(i)) ? 1 : 0;
+    }
+    if (found >= k) return;
+  }
+  walk_layer_filtered(score, mark.linked, start, ef, rows, allows, walk);
+}
+
 void DeltaGraph::search(const DeltaMark& mark, const float* query, std::size_t k, std::size_t ef,
-                        const Allows& allows, DeltaScratch& scratch) const {
+                        const Allows& allows, double share, DeltaScratch& scratch) const {
   auto& [walk, buffer, nodes, nearest] = scratch;
   const RowScorer score = query_scorer(query, buffer);
   walk.pool.reset(ef);
-  if (mark.linked != 0) {
-    const Node start = descend(mark, score, 0, nodes, walk.distances);
-    const LinkedRows rows{*this, 0, mark.linked, nodes};
-    if (allows) {
-      walk_layer_filtered(score, mark.linked, start, ef, rows, allows, walk);
-    } else {
-      walk_layer(score, mark.linked, start, ef, rows, walk);
-    }
-  }
+  if (mark.linked != 0) walk_allowed(mark, score, k, ef, allows, share, scratch);
   nodes.clear();
   for (Node row = mark.linked; row < mark.rows; ++row) {
     if (!allows || allows(row)) nodes.push_back(row);
@@ -184,9 +201,13 @@ void DeltaGraph::search(const DeltaMark& mark, const float* query, std::size_t k
   for (std::size_t i = 0; i < nodes.size(); ++i) walk.pool.offer(walk.distances[i], nodes[i]);
 
   const bool lossless = !codes_ || options_.quantiser.lossless;
-  const std::size_t count = std::min(walk.pool.size(), lossless ? k : 2 * k + 16);
-  nodes.resize(count);
-  for (std::size_t i = 0; i < count; ++i) nodes[i] = walk.pool.node(i);
+  const std::size_t keep = lossless ? k : 2 * k + 16;
+  nodes.clear();
+  for (std::size_t i = 0; i < walk.pool.size() && nodes.size() < keep; ++i) {
+    const Node row = walk.pool.node(i);
+    if (!allows || allows(row)) nodes.push_back(row);
+  }
+  const std::size_t count = nodes.size();
   if (walk.distances.size() < count) walk.distances.resize(count);
   const MatrixView vectors(vectors_.get(), mark.rows, options_.dim, stride_);
   f32_scorer(options_.metric, vectors, query)(nodes.data(), count, walk.distances.data());

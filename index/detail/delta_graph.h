@@ -87,10 +87,11 @@ class DeltaGraph {
   const DeltaOptions& options() const { return options_; }
 
   /// Leaves up to `k` of the nearest rows of `mark` that `allows` (all, where it is empty) in
-  /// scratch.nearest, in no order, with exact distances. `query` is prepared as a stored vector,
-  /// 64-byte aligned. Every row of the tail is looked at.
+  /// scratch.nearest, in no order, with exact distances. `share`: of the rows, how many are
+  /// allowed as far as the caller knows, which only bears on time; in [0, 1]. `query` is prepared
+  /// as a stored vector, 64-byte aligned. Every row of the tail is looked at.
   void search(const DeltaMark& mark, const float* query, std::size_t k, std::size_t ef,
-              const Allows& allows, DeltaScratch& scratch) const;
+              const Allows& allows, double share, DeltaScratch& scratch) const;
   /// The same, exactly: looks at every row.
   void scan(const DeltaMark& mark, const float* query, std::size_t k, const Allows& allows,
             DeltaScratch& scratch) const;
@@ -105,6 +106,8 @@ class DeltaGraph {
   Word* list(Node row, std::size_t layer) const;
   std::byte* codes(Node row) const;
   RowScorer query_scorer(const float* query, QueryBuffer& buffer) const;
+  void walk_allowed(const DeltaMark& mark, const RowScorer& score, std::size_t k, std::size_t ef,
+                    const Allows& allows, double share, DeltaScratch& scratch) const;
   Node descend(const DeltaMark& mark, const RowScorer& score, std::size_t layer,
                std::vector<Node>& links, std::vector<float>& distances) const;
 

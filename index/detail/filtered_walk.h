@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -39,6 +40,12 @@ inline double allowed_share(const Filter& filter, std::size_t size) {
     allowed += filter.allows(static_cast<Node>(i * size / sample)) ? 1 : 0;
   }
   return (static_cast<double>(allowed) + 0.5) / (static_cast<double>(sample) + 1);
+}
+
+/// As many candidates that `wanted` of them are allowed but for bad luck (three deviations of it).
+inline std::size_t widened(std::size_t wanted, double share) {
+  const auto w = static_cast<double>(wanted);
+  return static_cast<std::size_t>((w + 3 * std::sqrt(w * (1 - share))) / share);
 }
 
 /// The cheapest way in units of one distance among many in a row. `degree`: of layer 0.

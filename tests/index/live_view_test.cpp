@@ -59,6 +59,34 @@ TEST_F(LiveViewTest, AsManyAsLiveWhereMoreAreWanted) {
   EXPECT_EQ(batch.found, std::vector<std::size_t>(500, 500));
 }
 
+// What came lately is a small part of the index, and all that is near these queries.
+TEST(LiveView, ANewTopicIsFoundAsAnOldOneIs) {
+  constexpr std::size_t kDim = 32, kOld = 8000, kNew = 800;
+  const Matrix old_ones = test::random_matrix(kOld, kDim, 3);
+  Matrix new_ones = test::random_matrix(kNew, kDim, 4);
+  for (std::size_t i = 0; i < kNew; ++i) new_ones.row(i)[0] += 20;
+  LiveIndex index(kDim, live_options());
+  std::vector<Id> ids(kOld + kNew), removed;
+  std::iota(ids.begin(), ids.end(), 0);
+  index.add(old_ones, std::span(ids).first(kOld));
+  index.seal(Executor(1));
+  index.add(new_ones, std::span(ids).subspan(kOld));
+  for (Id id = kOld; id < static_cast<Id>(ids.size()); id += 5) removed.push_back(id);
+  index.remove(removed);
+  LiveSearchOptions options;
+  options.ef = 128;
+  std::size_t hits = 0, wanted = 0;
+  for (std::size_t q = 0; q < 200; ++q) {
+    const auto exact = live_search(index.view(), new_ones.row_span(q), options, true);
+    for (const auto& found : live_search(index.view(), new_ones.row_span(q), options)) {
+      hits += found.distance <= exact.back().distance ? 1 : 0;
+    }
+    wanted += exact.size();
+  }
+  EXPECT_GE(static_cast<double>(hits), 0.99 * static_cast<double>(wanted));
+  printf("%f\n", double(hits) / double(wanted));
+}
+
 TEST_F(LiveViewTest, BatchEqualsSingleSearchesAtAnyThreadCount) {
   LiveSearchOptions options;
   options.k = 5;

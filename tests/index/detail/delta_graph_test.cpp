@@ -43,7 +43,7 @@ constexpr std::size_t kRoom = 4096;
 std::vector<Node> nearest(const DeltaGraph& delta, const DeltaMark& mark, const float* query,
                           std::size_t ef, std::size_t k) {
   DeltaScratch scratch;
-  delta.search(mark, query, k, ef, {}, scratch);
+  delta.search(mark, query, k, ef, {}, 1, scratch);
   std::sort(scratch.nearest.begin(), scratch.nearest.end(), nearer);
   std::vector<Node> rows;
   for (const Neighbour& found : scratch.nearest) {
@@ -137,12 +137,15 @@ TEST(DeltaGraph, OnlyAllowedRowsAreReturned) {
   }
   const auto allows = [](Node row) { return row % 10 == 7; };
   DeltaScratch walked, scanned;
-  delta.search(delta.mark(), data.row(3), 50, 50, allows, walked);
   delta.scan(delta.mark(), data.row(3), 50, allows, scanned);
   EXPECT_EQ(scanned.nearest.size(), 50U);
   for (const Neighbour& found : scanned.nearest) EXPECT_EQ(found.node % 10, 7U);
-  std::sort(walked.nearest.begin(), walked.nearest.end(), nearer);
-  EXPECT_EQ(walked.nearest, scanned.nearest);
+  // Also where the caller thought that all are allowed, and most.
+  for (const double share : {0.0, 0.1, 0.6, 1.0}) {
+    delta.search(delta.mark(), data.row(3), 50, 50, allows, share, walked);
+    std::sort(walked.nearest.begin(), walked.nearest.end(), nearer);
+    EXPECT_EQ(walked.nearest, scanned.nearest) << share;
+  }
 }
 
 TEST(DeltaGraph, ALargerCopyGoesOn) {
@@ -248,7 +251,7 @@ TEST(DeltaGraph, ReadersFollowAWriter) {
       DeltaScratch scratch;
       for (std::size_t q = t; !done; q = (q + 7) % kRows) {
         const auto mark = marks.load();
-        delta.search(*mark, data.row(q), 20, 20, {}, scratch);
+        delta.search(*mark, data.row(q), 20, 20, {}, 1, scratch);
         for (const Neighbour& found : scratch.nearest) {
           if (found.node >= mark->rows) ++wrong;
           if (delta.id(found.node) != static_cast<Id>(found.node)) ++wrong;
