@@ -29,7 +29,7 @@ template <class Body>
 void for_each_row_block(const Operand& a, const MatrixSpan& out, const Shape& shape,
                         const Executor& executor, const Body& body) {
   const std::size_t grain = shape.rows_at_once * gemm_detail::kTilesPerBlock;
-  const std::size_t floats = scratch_for(a, std::min(out.rows, grain), shape);
+  const std::size_t floats = scratch_for(a, std::min(out.rows, grain), out.cols, shape);
   const Scratch scratch(floats * (out.rows <= grain ? 1 : executor.threads()));
   executor.parallel_for_workers(out.rows, grain,
                                 [&](std::size_t worker, std::size_t begin, std::size_t end) {
@@ -41,7 +41,7 @@ void for_each_row_block(const Operand& a, const MatrixSpan& out, const Shape& sh
 void multiply(const Operand& a, std::size_t begin, std::size_t end, std::size_t p, Block block,
               const Shape& shape, float* scratch, const MatrixSpan& out, std::size_t column) {
   block.rows = end - begin;
-  block.a = lay_rows(a, begin, end, p, block.depth, shape, scratch);
+  block.a = lay_rows(a, begin, end, p, block.depth, block.columns, shape, scratch);
   multiply_block(block, out.row(begin) + column, out.stride);
 }
 
@@ -54,11 +54,11 @@ void multiply_unpacked(const Operand& a, const MatrixView& b, const MatrixSpan& 
                        const Executor& executor) {
   const Shape shape = tile_shape();
   const std::size_t width = shape.columns_at_once;
-  const std::size_t floats = scratch_for(a, out.rows, shape);
+  const std::size_t floats = scratch_for(a, out.rows, out.cols, shape);
   const Scratch copies((b.rows + kDepth - 1) / kDepth * floats);
   std::vector<Rows> rows;
   for (std::size_t p = 0; p < b.rows; p += kDepth) {
-    rows.push_back(lay_rows(a, 0, out.rows, p, std::min(kDepth, b.rows - p), shape,
+    rows.push_back(lay_rows(a, 0, out.rows, p, std::min(kDepth, b.rows - p), out.cols, shape,
                             copies.data() + p / kDepth * floats));
   }
   executor.parallel_for(out.cols, round_up(kColumns, width),

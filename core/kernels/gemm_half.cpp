@@ -79,7 +79,7 @@ void PackedHalfMatrix::multiply(const MatrixView& a, const MatrixSpan& out, bool
   const std::size_t most = std::min(gemm_detail::kDepth, a.cols);
   // A thread's block of a and one panel of b, widened where it is used: once for all rows.
   const gemm_detail::Operand operand{a.data, a.stride, false};
-  const std::size_t copies = gemm_detail::scratch_for(operand, grain, shape);
+  const std::size_t copies = gemm_detail::scratch_for(operand, grain, out.cols, shape);
   const std::size_t floats = copies + gemm_detail::round_up(panel_ * most, 16);
   const gemm_detail::Scratch scratch(floats * executor.threads());
   executor.parallel_for_workers(
@@ -91,7 +91,7 @@ void PackedHalfMatrix::multiply(const MatrixView& a, const MatrixSpan& out, bool
           gemm_detail::Block block{
               .rows = end - begin,
               .depth = depth,
-              .a = gemm_detail::lay_rows(operand, begin, end, p, depth, shape, copied),
+              .a = gemm_detail::lay_rows(operand, begin, end, p, depth, out.cols, shape, copied),
               .b = panel,
               .b_row = panel_,
               .add = p != 0};

@@ -23,6 +23,8 @@ using gemm_detail::Shape;
 // 2 x 14 accumulators fill the 32 registers of AVX-512, 2 x 6 the 16 of everything before.
 constexpr std::size_t kRows = HWY_TARGET <= HWY_AVX3 ? 14 : 6;
 constexpr std::size_t kVecs = 2;
+// The last rows of a block may fill a part of a tile: its tiles come in multiples of this, too.
+constexpr std::size_t kFewRows = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 using Tag = hn::ScalableTag<float>;
 
 void TileShape(Shape* shape) { *shape = {kRows, kVecs * hn::Lanes(Tag())}; }
@@ -63,24 +65,24 @@ void PackColumns(const Operand& b, std::size_t row, std::size_t column, std::siz
   }
 }
 
-// One tile: rows of a `lda` apart where kRowMajor, else a panel.
-template <bool kWhole, bool kRowMajor>
+// One tile of kTileRows rows, `rows` of which count.
+template <std::size_t kTileRows, bool kWhole, bool kRowMajor>
 HWY_INLINE void Tile(const Block& block, const float* a, std::size_t lda, const float* b,
                      float* out, std::size_t stride, std::size_t rows, std::size_t columns) {
   const Tag tag;
   const std::size_t lanes = hn::Lanes(tag);
   if constexpr (kWhole) {  // what is stored at the end arrives while the products are summed
     HALO_UNROLL
-    for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t r = 0; r < kTileRows; ++r) {
       hwy::Prefetch(out + r * stride);
       hwy::Prefetch(out + r * stride + kVecs * lanes - 1);
     }
   }
-  HWY_ALIGN float edge[kWhole ? 1 : kRows * kVecs * HWY_MAX_BYTES / sizeof(float)];
-  simd::tile_product<kRows, kVecs, kRowMajor>(
+  HWY_ALIGN float edge[kWhole ? 1 : kTileRows * kVecs * HWY_MAX_BYTES / sizeof(float)];
+  simd::tile_product<kTileRows, kVecs, kRowMajor>(
       tag, block.depth, a, lda, b, block.b_row, [&](const auto& acc) HWY_ATTR {
         HALO_UNROLL
-        for (std::size_t r = 0; r < kRows; ++r) {
+        for (std::size_t r = 0; r < kTileRows; ++r) {
           HALO_UNROLL
           for (std::size_t v = 0; v < kVecs; ++v) {
             if constexpr (kWhole) {
@@ -93,8 +95,8 @@ HWY_INLINE void Tile(const Block& block, const float* a, std::size_t lda, const 
         }
       });
   if constexpr (!kWhole) {
-    for (std::size_t r = 0; r < rows; ++r) {
-      for (std::size_t j = 0; j < columns; ++j) {
+    for (std::size_t r = 0; r < std::min(rows, kTileRows); ++r) {
+      for (std::size_t j = 0; j < std::min(columns, kVecs * lanes); ++j) {
         const float sum = edge[r * kVecs * lanes + j];
         float& to = out[r * stride + j];
         to = block.add ? to + sum : sum;
@@ -103,41 +105,46 @@ HWY_INLINE void Tile(const Block& block, const float* a, std::size_t lda, const 
   }
 }
 
-template <bool kRowMajor>
-HWY_INLINE void AnyTile(const Block& block, const float* a, std::size_t lda, const float* b,
-                        float* out, std::size_t stride, std::size_t rows, std::size_t columns) {
-  if (rows == kRows && columns == kVecs * hn::Lanes(Tag())) {
-    Tile<true, kRowMajor>(block, a, lda, b, out, stride, rows, columns);
-  } else {
-    Tile<false, kRowMajor>(block, a, lda, b, out, stride, rows, columns);
+// The panels of b from column `first` to `last`, past one tile's rows.
+template <std::size_t kTileRows, bool kRowMajor>
+void Panels(const Block& block, const float* a, std::size_t lda, std::size_t first,
+            std::size_t last, float* out, std::size_t stride, std::size_t rows) {
+  const std::size_t width = kVecs * hn::Lanes(Tag());
+  for (std::size_t j = first; j < last; j += width) {
+    const float* b = block.b + j / width * block.b_panel;
+    const std::size_t columns = std::min(width, block.columns - j);
+    if (rows == kTileRows && columns == width) {
+      Tile<kTileRows, true, kRowMajor>(block, a, lda, b, out + j, stride, rows, columns);
+    } else {
+      Tile<kTileRows, false, kRowMajor>(block, a, lda, b, out + j, stride, rows, columns);
+    }
   }
 }
 
-void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
-  const std::size_t width = kVecs * hn::Lanes(Tag());
-  const std::size_t at_once = gemm_detail::kPanelsAtOnce * width;
+template <bool kRowMajor>
+void MultiplyRows(const Block& block, float* out, std::size_t stride) {
+  const std::size_t at_once = gemm_detail::kPanelsAtOnce * kVecs * hn::Lanes(Tag());
   const gemm_detail::Rows& a = block.a;
   for (std::size_t first = 0; first < block.columns; first += at_once) {
     const std::size_t last = std::min(block.columns, first + at_once);
     for (std::size_t i = 0; i < block.rows; i += kRows) {
       const std::size_t rows = std::min(kRows, block.rows - i);
       const bool in_place = i < a.in_place;
-      const float* from = a.panels   ? a.data + i * block.depth
-                          : in_place ? a.data + i * a.stride
-                                     : a.copied + (i - a.in_place) * gemm_detail::kRowStride;
-      const std::size_t lda = in_place ? a.stride : gemm_detail::kRowStride;
-      for (std::size_t j = first; j < last; j += width) {
-        const float* b = block.b + j / width * block.b_panel;
-        const std::size_t columns = std::min(width, block.columns - j);
-        float* to = out + i * stride + j;
-        if (a.panels) {
-          AnyTile<false>(block, from, kRows, b, to, stride, rows, columns);
-        } else {
-          AnyTile<true>(block, from, lda, b, to, stride, rows, columns);
-        }
-      }
+      const std::size_t lda =
+          in_place ? a.stride : kRowMajor ? gemm_detail::kRowStride : kRows;
+      const float* from = in_place ? a.data + i * (kRowMajor ? a.stride : 1)
+                                   : a.copied + (i - a.in_place) * (kRowMajor ? lda : block.depth);
+      float* to = out + i * stride;
+      const auto panels = rows > 2 * kFewRows ? &Panels<kRows, kRowMajor>
+                          : rows > kFewRows   ? &Panels<2 * kFewRows, kRowMajor>
+                                              : &Panels<kFewRows, kRowMajor>;
+      panels(block, from, lda, first, last, to, stride, rows);
     }
   }
+}
+
+void MultiplyBlock(const Block& block, float* out, std::size_t stride) {
+  (block.a.transposed ? MultiplyRows<false> : MultiplyRows<true>)(block, out, stride);
 }
 
 void Widen(const Bf16* x, std::size_t count, float* out) {
@@ -187,27 +194,32 @@ void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_
 
 namespace {
 
-bool readable_in_place(const Operand& a) {
+bool readable_in_place(const Operand& a, std::size_t columns, const Shape& shape) {
+  if (a.transposed) return columns <= 2 * shape.columns_at_once;
   constexpr std::size_t kPage = 4096 / sizeof(float);
-  return !a.transposed && a.stride % kPage != 0;
+  return a.stride % kPage != 0;
 }
 
 }  // namespace
 
-std::size_t scratch_for(const Operand& a, std::size_t rows, const Shape& shape) {
-  return kRowStride *
-         (readable_in_place(a) ? shape.rows_at_once : round_up(rows, shape.rows_at_once));
+std::size_t scratch_for(const Operand& a, std::size_t rows, std::size_t columns,
+                        const Shape& shape) {
+  const std::size_t at_once = shape.rows_at_once;
+  return kRowStride * (readable_in_place(a, columns, shape) ? at_once : round_up(rows, at_once));
 }
 
 Rows lay_rows(const Operand& a, std::size_t begin, std::size_t end, std::size_t p,
-              std::size_t depth, const Shape& shape, float* scratch) {
+              std::size_t depth, std::size_t columns, const Shape& shape, float* scratch) {
   const std::size_t count = end - begin, at_once = shape.rows_at_once;
+  Rows rows{.transposed = a.transposed, .stride = a.stride, .copied = scratch};
+  rows.in_place = readable_in_place(a, columns, shape) ? count / at_once * at_once : 0;
   if (a.transposed) {  // rows of a are the columns of its transpose
-    pack_block({a.data, a.stride, false}, p, depth, begin, count, at_once, scratch, nullptr);
-    return {.panels = true, .data = scratch};
+    rows.data = a.data + p * a.stride + begin;
+    pack_block({a.data, a.stride, false}, p, depth, begin + rows.in_place, count - rows.in_place,
+               at_once, scratch, nullptr);
+    return rows;
   }
-  Rows rows{.data = a.data + begin * a.stride + p, .stride = a.stride, .copied = scratch};
-  rows.in_place = readable_in_place(a) ? count / at_once * at_once : 0;
+  rows.data = a.data + begin * a.stride + p;
   const std::size_t copies = round_up(count - rows.in_place, at_once);
   for (std::size_t i = 0; i < copies; ++i, scratch += kRowStride) {
     if (rows.in_place + i < count) {

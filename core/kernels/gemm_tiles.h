@@ -36,11 +36,11 @@ struct Shape {
   std::size_t rows_at_once, columns_at_once;
 };
 
-// Rows of a: the first `in_place` (whole tiles) are `stride` apart from `data` on; those behind are
-// copies, kRowStride apart from `copied` on, with zeros up to a whole tile. Where `panels`, all are
-// at `data` as [depth][rows_at_once] a tile.
+// Rows of a as they lie (or as columns of a transpose): the first `in_place` of them, whole tiles,
+// from `data` on. Those behind were copied, with zeros up to a whole tile: rows kRowStride apart, or
+// of a transpose a panel [depth][rows_at_once] a tile.
 struct Rows {
-  bool panels = false;
+  bool transposed = false;
   const float* data = nullptr;
   std::size_t stride = 0, in_place = 0;
   const float* copied = nullptr;
@@ -62,12 +62,14 @@ Shape tile_shape();
 void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_t column,
                 std::size_t count, std::size_t width, float* out, const Executor* executor);
 
-// Rows [begin, end) of a, depth [p, p + depth), as multiply_block reads them; what must be copied
-// goes to `scratch`, of scratch_for(a, end - begin, shape) floats. Rows a multiple of 4 KB apart
-// share sets of the first-level cache, so they are copied.
+// Rows [begin, end) of a, depth [p, p + depth), as multiply_block reads them for `columns` columns;
+// what must be copied goes to `scratch`, of scratch_for(a, end - begin, columns, shape) floats. Rows
+// a multiple of 4 KB apart share sets of the first-level cache, so they are copied; a transpose is
+// where many panels of b would read its lines.
 Rows lay_rows(const Operand& a, std::size_t begin, std::size_t end, std::size_t p,
-              std::size_t depth, const Shape& shape, float* scratch);
-std::size_t scratch_for(const Operand& a, std::size_t rows, const Shape& shape);
+              std::size_t depth, std::size_t columns, const Shape& shape, float* scratch);
+std::size_t scratch_for(const Operand& a, std::size_t rows, std::size_t columns,
+                        const Shape& shape);
 
 void multiply_block(const Block& block, float* out, std::size_t stride);
 
