@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <type_traits>
 
 #include "halo/core/kernels/simd-inl.h"
 
@@ -17,11 +18,41 @@ namespace halo::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using Whole = hn::ScalableTag<float>;
 constexpr float kLog2E = 1.44269504F;
 
+// Calls step(tag, i) for whole vectors of d floats, then for single ones.
+template <class Step>
+HWY_INLINE void ForEachVector(std::size_t d, const Step& step) {
+  const Whole tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  std::size_t i = 0;
+  for (; i + lanes <= d; i += lanes) step(tag, i);
+  for (; i < d; ++i) step(hn::CappedTag<float, 1>(), i);
+}
+
+// The largest of scale phi_j - norms[j] over all rows.
+float LargestExponent(const MatrixSpan& phi, float scale, const float* norms) {
+  const Whole tag;
+  const std::size_t lanes = hn::Lanes(tag);
+  const auto by = hn::Set(tag, scale);
+  auto high = hn::Set(tag, -std::numeric_limits<float>::infinity());
+  float rest = -std::numeric_limits<float>::infinity();
+  for (std::size_t j = 0; j < phi.rows; ++j) {
+    const float* HWY_RESTRICT row = phi.row(j);
+    const auto norm = hn::Set(tag, norms[j]);
+    std::size_t i = 0;
+    for (; i + lanes <= phi.cols; i += lanes) {
+      high = hn::Max(high, hn::MulSub(by, hn::LoadU(tag, row + i), norm));
+    }
+    for (; i < phi.cols; ++i) rest = std::max(rest, scale * row[i] - norms[j]);
+  }
+  return std::max(rest, hn::GetLane(hn::MaxOfLanes(tag, high)));
+}
+
 // The largest scale * x.
-float ScaledMax(const float* x, std::size_t d, float scale) {
-  const hn::ScalableTag<float> tag;
+HWY_INLINE float ScaledMax(const float* HWY_RESTRICT x, std::size_t d, float scale) {
+  const Whole tag;
   const std::size_t lanes = hn::Lanes(tag);
   const auto by = hn::Set(tag, scale);
   auto high = hn::Set(tag, -std::numeric_limits<float>::infinity());
@@ -32,43 +63,75 @@ float ScaledMax(const float* x, std::size_t d, float scale) {
   return largest;
 }
 
-// In place: x <- e^(scale x - shift) + epsilon; returns x . weights.
-float ExponentialsDot(float* x, std::size_t d, float scale, float shift, float epsilon,
-                      const float* weights) {
-  const hn::ScalableTag<float> tag;
-  const std::size_t lanes = hn::Lanes(tag);
-  auto sum = hn::Zero(tag);
-  scale *= kLog2E;
-  shift *= kLog2E;
-  const auto step = [&](auto to, std::size_t i) HWY_ATTR {
-    const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
-    const auto e = hn::Add(simd::exp2(to, power), hn::Set(to, epsilon));
-    hn::StoreU(e, to, x + i);
-    return hn::Mul(e, hn::LoadU(to, weights + i));
-  };
-  std::size_t i = 0;
-  for (; i + lanes <= d; i += lanes) sum = hn::Add(sum, step(tag, i));
-  float total = hn::GetLane(hn::SumOfLanes(tag, sum));
-  for (; i < d; ++i) total += hn::GetLane(step(hn::CappedTag<float, 1>(), i));
-  return total;
+// Queries: phi_i <- e^(scale phi_i - the row's largest) + epsilon; totals[i] = phi_i . weights.
+// `shifts`, where not null, receives the largest exponents.
+void QueryExponentials(const MatrixSpan& phi, float scale, float epsilon, const float* weights,
+                       float* totals, float* shifts) {
+  const Whole tag;
+  for (std::size_t i = 0; i < phi.rows; ++i) {
+    float* row = phi.row(i);
+    const float high = ScaledMax(row, phi.cols, scale);
+    if (shifts != nullptr) shifts[i] = high;
+    auto sum = hn::Zero(tag);
+    float rest = 0.0F;
+    ForEachVector(phi.cols, [&](auto to, std::size_t r) HWY_ATTR {
+      const auto power = hn::MulSub(hn::Set(to, scale * kLog2E), hn::LoadU(to, row + r),
+                                    hn::Set(to, high * kLog2E));
+      const auto e = hn::Add(simd::exp2(to, power), hn::Set(to, epsilon));
+      hn::StoreU(e, to, row + r);
+      if (weights == nullptr) return;
+      const auto share = hn::Mul(e, hn::LoadU(to, weights + r));
+      if constexpr (std::is_same_v<decltype(to), Whole>) {
+        sum = hn::Add(sum, share);
+      } else {
+        rest += hn::GetLane(share);
+      }
+    });
+    if (weights != nullptr) totals[i] = rest + hn::GetLane(hn::SumOfLanes(tag, sum));
+  }
 }
 
-// In place: x <- e^(scale x - shift), added to `sums` where that is not null.
-void ScaledExponentials(float* HWY_RESTRICT x, std::size_t d, float scale, float shift,
-                        float* HWY_RESTRICT sums) {
-  const hn::ScalableTag<float> tag;
-  const std::size_t lanes = hn::Lanes(tag);
-  scale *= kLog2E;
-  shift *= kLog2E;
-  const auto step = [&](auto to, std::size_t i) HWY_ATTR {
-    const auto power = hn::MulSub(hn::Set(to, scale), hn::LoadU(to, x + i), hn::Set(to, shift));
-    const auto e = simd::exp2(to, power);
-    hn::StoreU(e, to, x + i);
-    if (sums != nullptr) hn::StoreU(hn::Add(hn::LoadU(to, sums + i), e), to, sums + i);
-  };
-  std::size_t i = 0;
-  for (; i + lanes <= d; i += lanes) step(tag, i);
-  for (; i < d; ++i) step(hn::CappedTag<float, 1>(), i);
+// Keys: phi_j <- e^(scale phi_j - norms[j] - shift), added up in `sums` where that is not null.
+void KeyExponentials(const MatrixSpan& phi, float scale, const float* norms, float shift,
+                     float* HWY_RESTRICT sums) {
+  for (std::size_t j = 0; j < phi.rows; ++j) {
+    float* HWY_RESTRICT row = phi.row(j);
+    const float by = scale * kLog2E, less = (norms[j] + shift) * kLog2E;
+    ForEachVector(phi.cols, [&](auto to, std::size_t r) HWY_ATTR {
+      const auto power = hn::MulSub(hn::Set(to, by), hn::LoadU(to, row + r), hn::Set(to, less));
+      const auto e = simd::exp2(to, power);
+      hn::StoreU(e, to, row + r);
+      if (sums != nullptr) hn::StoreU(hn::Add(hn::LoadU(to, sums + r), e), to, sums + r);
+    });
+  }
+}
+
+// norms[i] = |scale x_i|^2 / 2.
+void HalfSquares(const MatrixView& x, float scale, float* norms) {
+  const Whole tag;
+  for (std::size_t i = 0; i < x.rows; ++i) {
+    const float* HWY_RESTRICT row = x.row(i);
+    auto sum = hn::Zero(tag);
+    float rest = 0.0F;
+    ForEachVector(x.cols, [&](auto to, std::size_t c) HWY_ATTR {
+      const auto value = hn::LoadU(to, row + c);
+      if constexpr (std::is_same_v<decltype(to), Whole>) {
+        sum = hn::MulAdd(value, value, sum);
+      } else {
+        rest += hn::GetLane(hn::Mul(value, value));
+      }
+    });
+    norms[i] = 0.5F * scale * scale * (rest + hn::GetLane(hn::SumOfLanes(tag, sum)));
+  }
+}
+
+// sums += every row of x.
+void AddRows(const MatrixView& x, float* HWY_RESTRICT sums) {
+  ForEachVector(x.cols, [&](auto to, std::size_t c) HWY_ATTR {
+    auto sum = hn::LoadU(to, sums + c);
+    for (std::size_t i = 0; i < x.rows; ++i) sum = hn::Add(sum, hn::LoadU(to, x.row(i) + c));
+    hn::StoreU(sum, to, sums + c);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -76,14 +139,15 @@ void ScaledExponentials(float* HWY_RESTRICT x, std::size_t d, float scale, float
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/vector_ops.h"
 
 namespace halo::kernels {
 
-HWY_EXPORT(ScaledMax);
-HWY_EXPORT(ExponentialsDot);
-HWY_EXPORT(ScaledExponentials);
+HWY_EXPORT(LargestExponent);
+HWY_EXPORT(QueryExponentials);
+HWY_EXPORT(KeyExponentials);
+HWY_EXPORT(HalfSquares);
+HWY_EXPORT(AddRows);
 
 namespace {
 
@@ -97,8 +161,9 @@ const Executor& calling_thread() {
   return executor;
 }
 
-float half_square(const float* x, std::size_t d, float scale) {
-  return 0.5F * scale * scale * dot(x, x, d);
+// y += alpha x, zeros behind rows included; both are as wide.
+void add_scaled(float alpha, const Matrix& x, Matrix& y) {
+  axpy(alpha, x.data(), y.data(), x.rows() * x.stride());
 }
 
 // The sums of some keys, epsilon left out.
@@ -114,9 +179,11 @@ struct Part {
   // Moves the common shift up to `to`.
   void raise(float to) {
     if (to <= max) return;
-    const float factor = max == kNone ? 0.0F : std::exp(max - to);
-    for (std::size_t r = 0; r < values.rows(); ++r) scale(factor, values.row(r), values.cols());
-    scale(factor, ones.data(), ones.size());
+    if (max != kNone) {  // there are sums
+      const float factor = std::exp(max - to);
+      scale(factor, values.data(), values.rows() * values.stride());
+      scale(factor, ones.data(), ones.size());
+    }
     max = to;
   }
 };
@@ -147,21 +214,8 @@ float key_exponents(const MatrixView& x, const FavorMap& map, float scale, float
                     const MatrixSpan& phi, float* norms) {
   assert(x.rows <= kFeatureBlock);
   directions(x, map, phi);
-  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
-  for (std::size_t j = 0; j < x.rows; ++j) {
-    norms[j] = half_square(x.row(j), x.cols, scale);
-    shift = std::max(shift, largest(phi.row(j), phi.cols, scale) - norms[j]);
-  }
-  return shift;
-}
-
-// phi becomes the features, added up in `sums` where that is not null.
-void key_exponentials(const float* norms, float scale, float shift, const MatrixSpan& phi,
-                      float* sums) {
-  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
-  for (std::size_t j = 0; j < phi.rows; ++j) {
-    exponentials(phi.row(j), phi.cols, scale, norms[j] + shift, sums);
-  }
+  HWY_DYNAMIC_DISPATCH(HalfSquares)(x, scale, norms);
+  return std::max(shift, HWY_DYNAMIC_DISPATCH(LargestExponent)(phi, scale, norms));
 }
 
 // Keys [begin, end).
@@ -176,10 +230,8 @@ void sum_part(const Keys& k, const Keys& v, const FavorMap& map, float scale_k, 
     const MatrixView values = rows_of(v, b, count, value_room);
     float norms[kFeatureBlock];
     sums.raise(key_exponents(rows_of(k, b, count, key_room), map, scale_k, sums.max, rows, norms));
-    key_exponentials(norms, scale_k, sums.max, rows, sums.ones.data());
-    for (std::size_t i = 0; i < count; ++i) {
-      axpy(1.0F, values.row(i), sums.plain.data(), v.cols);
-    }
+    HWY_DYNAMIC_DISPATCH(KeyExponentials)(rows, scale_k, norms, sums.max, sums.ones.data());
+    HWY_DYNAMIC_DISPATCH(AddRows)(values, sums.plain.data());
     if (map.half_omega_t != nullptr) {
       gemm_tn_add_half(rows, values, sums.values);
     } else {
@@ -195,9 +247,7 @@ KeySums join(Part* parts, std::size_t count, float epsilon, std::size_t keys) {
   for (std::size_t p = 1; p < count; ++p) {
     sums.raise(parts[p].max);
     const float factor = std::exp(parts[p].max - sums.max);
-    for (std::size_t r = 0; r < features; ++r) {
-      axpy(factor, parts[p].values.row(r), sums.values.row(r), dv);
-    }
+    add_scaled(factor, parts[p].values, sums.values);
     axpy(factor, parts[p].ones.data(), sums.ones.data(), features);
     axpy(1.0F, parts[p].plain.data(), sums.plain.data(), dv);
   }
@@ -243,16 +293,16 @@ void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scal
   assert(x.cols == omega_t.rows() && phi.rows == x.rows && phi.cols == omega_t.cols());
   assert(shift.size() == x.rows);
   const float share = 1.0F / std::sqrt(static_cast<float>(std::max<std::size_t>(phi.cols, 1)));
-  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
-  const auto exponentials = HWY_DYNAMIC_DISPATCH(ScaledExponentials);
   executor.parallel_for(x.rows, kFeatureBlock, [&](std::size_t begin, std::size_t end) {
     const MatrixSpan rows = phi.sub_rows(begin, end - begin);
+    float norms[kFeatureBlock];
     gemm(x.sub_rows(begin, end - begin), omega_t, rows, calling_thread());
+    HWY_DYNAMIC_DISPATCH(HalfSquares)(x.sub_rows(begin, end - begin), scale_x, norms);
+    HWY_DYNAMIC_DISPATCH(QueryExponentials)
+    (rows, scale_x, 0.0F, nullptr, nullptr, shift.data() + begin);
     for (std::size_t i = begin; i < end; ++i) {
-      const float high = largest(phi.row(i), phi.cols, scale_x);
-      exponentials(phi.row(i), phi.cols, scale_x, high, nullptr);
       scale(share, phi.row(i), phi.cols);
-      shift[i] = high - half_square(x.row(i), x.cols, scale_x);
+      shift[i] -= norms[i - begin];
     }
   });
 }
@@ -260,19 +310,14 @@ void favor_features(const MatrixView& x, const PackedMatrix& omega_t, float scal
 void query_features(const MatrixView& x, const FavorMap& map, float scale, float epsilon,
                     const float* ones, const MatrixSpan& phi, float* sums) {
   directions(x, map, phi);
-  const auto largest = HWY_DYNAMIC_DISPATCH(ScaledMax);
-  const auto exponentials = HWY_DYNAMIC_DISPATCH(ExponentialsDot);
-  for (std::size_t i = 0; i < x.rows; ++i) {
-    const float high = largest(phi.row(i), phi.cols, scale);
-    sums[i] = exponentials(phi.row(i), phi.cols, scale, high, epsilon, ones);
-  }
+  HWY_DYNAMIC_DISPATCH(QueryExponentials)(phi, scale, epsilon, ones, sums, nullptr);
 }
 
 float key_features(const MatrixView& x, const FavorMap& map, float scale, float shift,
                    const MatrixSpan& phi) {
   float norms[kFeatureBlock];
   shift = key_exponents(x, map, scale, shift, phi, norms);
-  key_exponentials(norms, scale, shift, phi, nullptr);
+  HWY_DYNAMIC_DISPATCH(KeyExponentials)(phi, scale, norms, shift, nullptr);
   return shift;
 }
 

@@ -130,8 +130,7 @@ void MultiplyRows(const Block& block, float* out, std::size_t stride) {
     for (std::size_t i = 0; i < block.rows; i += kRows) {
       const std::size_t rows = std::min(kRows, block.rows - i);
       const bool in_place = i < a.in_place;
-      const std::size_t lda =
-          in_place ? a.stride : kRowMajor ? gemm_detail::kRowStride : kRows;
+      const std::size_t lda = in_place ? a.stride : kRowMajor ? gemm_detail::kRowStride : kRows;
       const float* from = in_place ? a.data + i * (kRowMajor ? a.stride : 1)
                                    : a.copied + (i - a.in_place) * (kRowMajor ? lda : block.depth);
       float* to = out + i * stride;

@@ -37,8 +37,8 @@ struct Shape {
 };
 
 // Rows of a as they lie (or as columns of a transpose): the first `in_place` of them, whole tiles,
-// from `data` on. Those behind were copied, with zeros up to a whole tile: rows kRowStride apart, or
-// of a transpose a panel [depth][rows_at_once] a tile.
+// from `data` on. Those behind were copied, with zeros up to a whole tile: rows kRowStride apart,
+// or of a transpose a panel [depth][rows_at_once] a tile.
 struct Rows {
   bool transposed = false;
   const float* data = nullptr;
@@ -63,9 +63,9 @@ void pack_block(const Operand& b, std::size_t row, std::size_t depth, std::size_
                 std::size_t count, std::size_t width, float* out, const Executor* executor);
 
 // Rows [begin, end) of a, depth [p, p + depth), as multiply_block reads them for `columns` columns;
-// what must be copied goes to `scratch`, of scratch_for(a, end - begin, columns, shape) floats. Rows
-// a multiple of 4 KB apart share sets of the first-level cache, so they are copied; a transpose is
-// where many panels of b would read its lines.
+// what must be copied goes to `scratch`, of scratch_for(a, end - begin, columns, shape) floats.
+// Rows a multiple of 4 KB apart share sets of the first-level cache, so they are copied; a
+// transpose is where many panels of b would read its lines.
 Rows lay_rows(const Operand& a, std::size_t begin, std::size_t end, std::size_t p,
               std::size_t depth, std::size_t columns, const Shape& shape, float* scratch);
 std::size_t scratch_for(const Operand& a, std::size_t rows, std::size_t columns,
