@@ -2,11 +2,13 @@
 """Draws recall-QPS curves as SVG from what bench_index wrote. Needs only Python.
 
   bench_index --data DIR --benchmark_filter=search/ --benchmark_out=search.json
-  scripts/recall_curves.py search.json docs/figures
+  scripts/recall_curves.py search.json [more.json ...] docs/figures
 
-One file a data set and number of threads, "<data set>_threads_<t>.svg": recall@10 across (stretched towards 1),
-queries a second up (logarithmic), one curve a library, one point an ef; medians of the repetitions.
+One file a data set and number of threads, "recall-<data set>.svg" for one thread and "recall-<data set>-2-threads.svg"
+for two: recall@10 across (stretched towards 1), queries a second up (logarithmic), one curve a library, one point an ef;
+medians of the repetitions in all files.
 """
+import html
 import json
 import math
 import pathlib
@@ -19,10 +21,10 @@ COLOURS = {"hnswlib": "#888888", "faiss_hnsw": "#c08a3e", "faiss_hnsw_sq8": "#8f
 RECALLS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 
 
-def read_curves(path):
+def read_curves(paths):
     """{(set, threads): {library: {ef: [(recall, qps), ...]}}} of the plain repetitions."""
     curves = {}
-    for run in json.loads(pathlib.Path(path).read_text())["benchmarks"]:
+    for run in [run for path in paths for run in json.loads(pathlib.Path(path).read_text())["benchmarks"]]:
         parts = run["name"].split("/")
         if parts[0] != "search" or run.get("run_type") == "aggregate" or run.get("error_occurred"):
             continue
@@ -58,7 +60,7 @@ def draw(title, libraries):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
            'font-family="sans-serif" font-size="12">',
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-           f'<text x="{LEFT}" y="24" font-size="15">{title}</text>',
+           f'<text x="{LEFT}" y="24" font-size="15">{html.escape(title)}</text>',
            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">recall@10</text>',
            f'<text x="16" y="{HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})">'
            'queries a second</text>']
@@ -87,13 +89,19 @@ def draw(title, libraries):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[2])
+    folder = pathlib.Path(sys.argv[-1])
+    if folder.suffix == ".json":
+        sys.exit(f"{folder}: the last argument is the folder for the figures")
+    curves = read_curves(sys.argv[1:-1])
+    if not curves:
+        sys.exit("no searches in these files")
     folder.mkdir(parents=True, exist_ok=True)
-    for (data_set, threads), libraries in sorted(read_curves(sys.argv[1]).items()):
+    for (data_set, threads), libraries in sorted(curves.items()):
         title = f"{data_set}, {threads} thread{'s' if threads != '1' else ''}"
-        file = folder / f"{data_set}_threads_{threads}.svg"
+        tail = "" if threads == "1" else f"-{threads}-threads"
+        file = folder / f"recall-{data_set.replace('_', '-')}{tail}.svg"
         file.write_text(draw(title, libraries))
         print(file)
 
