@@ -23,7 +23,7 @@ using flash_detail::kForwardRows;
 using flash_detail::padded;
 using flash_detail::Range;
 constexpr float kLog2E = 1.44269504F;
-static_assert(flash_detail::kFewColumns % kPanel == 0 && kPanel <= flash_detail::kMaxPanel);
+static_assert(flash_detail::kMaxPanel % kPanel == 0 && kForwardRows % flash::kScoreRows == 0);
 
 // Scores, which are those of e times log2(e), become 2^(score - max), down each column; max and sum
 // take them in, and `factor` receives what earlier sums must be multiplied by. True where some
@@ -158,7 +158,8 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptio
   assert(out.rows == q.rows && out.cols == v.cols);
   assert(lse.empty() || lse.size() == options.heads * q.rows);
   const std::size_t heads = options.heads, d = q.cols / heads, dv = out.cols / heads;
-  const std::size_t columns = flash_detail::forward_columns(q.rows, heads, d, dv);
+  const std::size_t columns =
+      flash_detail::forward_columns(q.rows, heads, d, dv, executor.threads());
   flash_detail::for_each_block(
       heads, q.rows, columns, flash_detail::forward_floats(columns, d, dv), executor,
       [&](std::size_t head, std::size_t begin, std::size_t end, float* workspace) {

@@ -4,6 +4,7 @@
 // Private to the flash kernels. Thread-safety: pure functions. Nothing is checked.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 
@@ -62,15 +63,23 @@ struct Forward {
   std::size_t columns;  // queries a task
 };
 
-// Queries a task: every block of keys and values is laid out once for all of them. Fewer where
-// there would be too few tasks to share out, or the workspace too large.
-constexpr std::size_t kFewColumns = 192, kManyColumns = 384;
+// Queries a task: every block of keys and values is laid out once for all of them. As many as half a
+// megabyte of workspace holds, in tasks of equal size, but enough tasks to share out; results do not
+// depend on it (see ForEachTile).
+constexpr std::size_t kFewColumns = 192, kManyColumns = 768;
 constexpr std::size_t kForwardRows = 128;  // keys a block
 constexpr std::size_t kMaxPanel = 48;      // columns of the widest tile: AVX-512's
 inline std::size_t forward_columns(std::size_t queries, std::size_t heads, std::size_t d,
-                                   std::size_t dv) {
-  const bool many = queries * heads >= 16 * kManyColumns && padded(d) + padded(dv) <= 256;
-  return many ? kManyColumns : kFewColumns;
+                                   std::size_t dv, std::size_t threads) {
+  std::size_t most = kManyColumns;
+  while (most > kFewColumns &&
+         (most * (padded(d) + padded(dv)) > kManyColumns * 128 ||
+          (threads > 1 && heads * (queries + most - 1) / most < 8 * threads))) {
+    most /= 2;
+  }
+  const std::size_t tasks = std::max<std::size_t>((queries + most - 1) / most, 1);
+  const std::size_t even = (queries + tasks - 1) / tasks;
+  return std::max<std::size_t>((even + kMaxPanel - 1) / kMaxPanel, 1) * kMaxPanel;
 }
 inline std::size_t forward_floats(std::size_t columns, std::size_t d, std::size_t dv) {
   return (columns + kForwardRows) * (padded(d) + padded(dv)) + 2 * kForwardRows * kMaxPanel +

@@ -209,14 +209,17 @@ inline Range Within(std::size_t column, std::size_t window, std::size_t row0, st
 
 // Walks the tiles of columns [begin, end): load(row0, count) for each block of at most block_rows
 // rows that some column sees, then visit(row0, count, c, range) for each panel of columns begin + c
-// ... and the rows of the block that it sees.
+// ... and the rows of the block that it sees. Blocks end at multiples of block_rows, so that what a
+// panel sees is cut the same way whichever task has it, where begin is a multiple of kPanel.
 template <class Load, class Visit>
 HWY_INLINE void ForEachTile(std::size_t begin, std::size_t end, std::size_t rows,
                             std::size_t window, std::size_t block_rows, const Load& load,
                             const Visit& visit) {
   const Range all = seen(begin, end, window, rows);
-  for (std::size_t row0 = all.begin; row0 < all.end; row0 += block_rows) {
-    const std::size_t count = std::min(block_rows, all.end - row0);
+  std::size_t next = 0;
+  for (std::size_t row0 = all.begin / kScoreRows * kScoreRows; row0 < all.end; row0 = next) {
+    next = std::min(all.end, (row0 / block_rows + 1) * block_rows);
+    const std::size_t count = next - row0;
     load(row0, count);
     for (std::size_t c = 0; c < end - begin; c += kPanel) {
       const Range range = Within(begin + c, window, row0, count);

@@ -14,7 +14,8 @@ constexpr std::size_t kTileRows = 14;  // with two vectors of columns: 28 of 32 
 constexpr std::size_t kPanel = 32;     // columns a panel
 constexpr std::size_t kPanelPairs = 256;             // depth of a panel of b: 32 KB
 constexpr std::size_t kRowPairs = kPanelPairs + 16;  // between rows of a: never a power of two
-constexpr std::size_t kRowsAtOnce = 16 * kTileRows;  // of a: 238 KB, the unit of parallel work
+constexpr std::size_t kRowsAtOnce = 8 * kTileRows;   // of a: 119 KB, the unit of parallel work
+constexpr std::size_t kPanelsAtOnce = 6;             // of b, past one tile's rows: 192 KB
 
 // Rows [0, rows) of `depth` <= 2 kPanelPairs floats, rounded, kRowPairs apart. Rows are made up to
 // a multiple of kTileRows.
