@@ -19,11 +19,10 @@ using flash::kNone;
 using flash::kPanel;
 using flash::kScoreVecs;
 using flash_detail::Forward;
-using flash_detail::kForwardRows;
 using flash_detail::padded;
 using flash_detail::Range;
 constexpr float kLog2E = 1.44269504F;
-static_assert(flash_detail::kMaxPanel % kPanel == 0 && kForwardRows % flash::kScoreRows == 0);
+static_assert(flash_detail::kMaxPanel % kPanel == 0);
 
 // Scores, which are those of e times log2(e), become 2^(score - max), down each column; max and sum
 // take them in, and `factor` receives what earlier sums must be multiplied by. True where some
@@ -76,9 +75,9 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
   flash_detail::Pieces pieces(workspace);
   float* columns = pieces.take(f.columns * padded(d));
   float* mixed = pieces.take(f.columns * width);
-  float* keys = pieces.take(kForwardRows * padded(d));
-  float* values = pieces.take(kForwardRows * width);
-  float* tile = pieces.take(kForwardRows * flash_detail::kMaxPanel);
+  float* keys = pieces.take(f.rows * padded(d));
+  float* values = pieces.take(f.rows * width);
+  float* tile = pieces.take(f.rows * flash_detail::kMaxPanel);
   float* max = pieces.take(f.columns);
   float* sum = pieces.take(f.columns);
   float* factor = pieces.take(f.columns);
@@ -89,7 +88,7 @@ void ForwardColumns(const Forward<T>& f, std::size_t begin, std::size_t end, flo
   std::fill_n(sum, used, 0.0F);
 
   flash::ForEachTile(
-      begin, end, f.k.count, f.window, kForwardRows,
+      begin, end, f.k.count, f.window, f.rows,
       [&](std::size_t row0, std::size_t count) HWY_ATTR {
         flash::PrefetchRows(f.k, row0, row0 + count);
         flash::PrefetchRows(f.v, row0, row0 + count);
@@ -171,7 +170,8 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const FlashOptio
                                          flash_detail::columns_from(out.data, head * dv),
                                          out.stride,
                                          lse.empty() ? nullptr : lse.data() + head * q.rows,
-                                         columns};
+                                         columns,
+                                         flash_detail::forward_rows(d, dv)};
         kernel(f, begin, end, workspace);
       });
 }

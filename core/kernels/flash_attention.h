@@ -4,7 +4,7 @@
 //
 // Private to halo: not installed. Kernels only assert. Thread-safe; outputs alias nothing. The
 // bytes do not depend on the number of threads. Workspace: at most 1 MB a thread for heads of up to
-// 256 dimensions (190 KB at 64), proportional to the dimension above; backward also n floats a
+// 256 dimensions (620 KB at 64), proportional to the dimension above; backward also n floats a
 // head. Plain references in attention_reference.h.
 //
 // Shapes: q [n, heads * d], k [m, heads * d], v [m, heads * dv], out [n, heads * dv]; head h owns

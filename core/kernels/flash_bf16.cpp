@@ -28,7 +28,6 @@ using flash::kPanel;
 using flash::kScoreRows;
 using flash::kScoreVecs;
 using flash_detail::Forward;
-using flash_detail::kForwardRows;
 using flash_detail::padded;
 using flash_detail::Range;
 using flash_detail::Rows;
@@ -226,14 +225,14 @@ HWY_INLINE void PairForward(const Forward<T>& f, std::size_t begin, std::size_t 
                         HALO_BF16_ATTR { return reinterpret_cast<Pair*>(pieces.take(count)); };
   Room room{};
   room.mixed = pieces.take(f.columns * width);
-  room.tile = pieces.take(kForwardRows * kPanel);
+  room.tile = pieces.take(f.rows * kPanel);
   room.max = pieces.take(f.columns);
   room.sum = pieces.take(f.columns);
   room.factor = pieces.take(f.columns);
   room.columns = take(f.columns * padded(pairs));
-  room.keys = take(kForwardRows * padded(pairs));
-  room.values = take(kForwardRows / 2 * width);
-  room.weights = take(kForwardRows / 2 * kPanel);
+  room.keys = take(f.rows * padded(pairs));
+  room.values = take(f.rows / 2 * width);
+  room.weights = take(f.rows / 2 * kPanel);
   const std::size_t used = (end - begin + kPanel - 1) / kPanel * kPanel;
   PackColumns(f.q, begin, end, f.scale < 0.0F ? -1.0F : 1.0F, room.columns);
   const float scale = std::fabs(f.scale);
@@ -244,7 +243,7 @@ HWY_INLINE void PairForward(const Forward<T>& f, std::size_t begin, std::size_t 
   }
 
   flash::ForEachTile(
-      begin, end, f.k.count, f.window, kForwardRows,
+      begin, end, f.k.count, f.window, f.rows,
       [&](std::size_t row0, std::size_t count) HALO_BF16_ATTR { LoadRows(f, row0, count, room); },
       [&](std::size_t row0, std::size_t count, std::size_t c, Range range) HALO_BF16_ATTR {
         const bool windowed = f.window != flash_detail::kNoWindow;

@@ -61,14 +61,14 @@ struct Forward {
   std::size_t out_stride;
   float* lse;           // may be null
   std::size_t columns;  // queries a task
+  std::size_t rows;     // keys a block
 };
 
-// Queries a task: every block of keys and values is laid out once for all of them. As many as half a
-// megabyte of workspace holds, in tasks of equal size, but enough tasks to share out; results do not
-// depend on it (see ForEachTile).
+// Queries a task: every block of keys and values is laid out once for all of them. As many as half
+// a megabyte of workspace holds, in tasks of equal size, but enough tasks to share out; results do
+// not depend on it (see ForEachTile).
 constexpr std::size_t kFewColumns = 192, kManyColumns = 768;
-constexpr std::size_t kForwardRows = 128;  // keys a block
-constexpr std::size_t kMaxPanel = 48;      // columns of the widest tile: AVX-512's
+constexpr std::size_t kMaxPanel = 48;  // columns of the widest tile: AVX-512's
 inline std::size_t forward_columns(std::size_t queries, std::size_t heads, std::size_t d,
                                    std::size_t dv, std::size_t threads) {
   std::size_t most = kManyColumns;
@@ -81,9 +81,13 @@ inline std::size_t forward_columns(std::size_t queries, std::size_t heads, std::
   const std::size_t even = (queries + tasks - 1) / tasks;
   return std::max<std::size_t>((even + kMaxPanel - 1) / kMaxPanel, 1) * kMaxPanel;
 }
+// Keys a block; a multiple of every tile's rows.
+inline std::size_t forward_rows(std::size_t d, std::size_t dv) {
+  return padded(d) + padded(dv) <= 256 ? 256 : 128;
+}
 inline std::size_t forward_floats(std::size_t columns, std::size_t d, std::size_t dv) {
-  return (columns + kForwardRows) * (padded(d) + padded(dv)) + 2 * kForwardRows * kMaxPanel +
-         3 * columns;
+  const std::size_t rows = forward_rows(d, dv);
+  return (columns + rows) * (padded(d) + padded(dv)) + 2 * rows * kMaxPanel + 3 * columns;
 }
 
 }  // namespace halo::kernels::flash_detail
