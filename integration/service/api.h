@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,15 +68,21 @@ class Api {
   class Turn;  // a compute slot, held for a scope
   struct Target;
   ApiResponse route(const ApiRequest& request, Route& kind);
-  ApiResponse collection_route(const ApiRequest& request, const Target& target, Route& kind);
+  std::optional<ApiResponse> page_route(const ApiRequest& request, Route& kind);
+  ApiResponse whole_route(const ApiRequest& request, const std::string& name,
+                          const Collection& collection);
+  ApiResponse items_route(const ApiRequest& request, const Target& target, Collection& collection,
+                          Route& kind);
+  ApiResponse jobs_route(const ApiRequest& request, const Target& target, Collection& collection);
+  ApiResponse one_item(const ApiRequest& request, Id id, const Collection& collection);
+  ApiResponse neighbours(const ApiRequest& request, Id id, const Collection& collection);
   ApiResponse search(const ApiRequest& request, Collection& collection);
   ApiResponse upsert(const ApiRequest& request, Collection& collection);
-  ApiResponse remove(const ApiRequest& request, Collection& collection);
-  ApiResponse create(const ApiRequest& request, const std::string& name);
   ApiResponse refine(const ApiRequest& request, Collection& collection);
   ApiResponse train(const ApiRequest& request, Collection& collection);
   std::string metrics_text();
   void require(const ApiRequest& request, bool admin) const;
+  void require_known_host(const ApiRequest& request) const;
 
   Catalog& catalog_;
   ApiOptions options_;
