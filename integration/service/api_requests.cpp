@@ -185,8 +185,7 @@ std::vector<ItemWrite> read_items(const std::string& body) {
   only_members(json, {"items"});
   const std::size_t count = array_member(json, "items").size();
   if (count == 0 || count > kMaxItems) {
-    invalid("\"items\" holds " + std::to_string(count) + ", not 1 to " +
-            std::to_string(kMaxItems));
+    invalid("\"items\" holds " + std::to_string(count) + ", not 1 to " + std::to_string(kMaxItems));
   }
   std::vector<ItemWrite> items;
   for (Json& from : json["items"]) items.push_back(read_item(from));

@@ -169,6 +169,10 @@ NumberRows read_rows(Scanner& scanner, std::string_view name) {
 }  // namespace
 
 BodyWithVectors parse_body(std::string_view text, const std::vector<std::string_view>& names) {
+  // nlohmann takes a zero byte for the end of the text.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    refuse("the body is no JSON: a zero byte at " + std::to_string(zero));
+  }
   BodyWithVectors body;
   body.vectors.resize(names.size());
   std::string rest;

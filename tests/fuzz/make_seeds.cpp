@@ -143,6 +143,31 @@ void add_operations(Corpus& corpus) {
   }
 }
 
+void add_query_wire(Corpus& corpus) {
+  const auto add = [&](const std::string& name, unsigned char kind, const std::string& text) {
+    corpus.add("query_wire", name, chosen(kind, bytes_of(text)));
+  };
+  add("vector", 0, R"({"vector": [1, -2.5, 3e-1, 0], "k": 3, "ef": 10, "explain": true})");
+  add("vectors", 0, R"({"vectors": [[1,2,3,4],[0.5,0.25,-1,1e2]], "refine": "auto"})");
+  add("base64", 0, R"({"vector_base64": "AACAPwAAAMAAAAAAAACAPw==", "with_metadata": true})");
+  add("filter", 0,
+      R"({"id": 7, "filter": {"kind": {"in": ["boot", "x"]}, "price": {"gte": 3, "lt": 20},)"
+      R"( "new": true}, "deadline_ms": 1000, "candidates": 20})");
+  add("item", 1, "items/7?vector=1");
+  add("items", 1, "items?from=3");
+  add("neighbours", 1, "items/7/neighbours?layer=0");
+  add("jobs", 1, "jobs/1");
+  add("write", 2,
+      R"({"items": [{"id": 1, "vector": [1,2,3,4], "metadata": {"kind": "\u0061\n"}},)"
+      R"( {"id": 2, "vector_base64": "AACAPw=="}]})");
+  add("ids", 3, R"({"ids": [1, 2, 9223372036854775807]})");
+  add("create", 3, R"({"dim": 4, "metric": "cosine", "M": 16, "ef_construction": 200, "seed": 1})");
+  add("refine", 3, R"({"sample_queries": [[1,2,3,4]], "window": 16, "layers": 2})");
+  add("train", 3,
+      R"({"queries": [[1,2,3,4]], "judgements": [{"query": 0, "id": 3, "grade": 2}],)"
+      R"( "validation_fraction": 0.2, "epochs": 3})");
+}
+
 }  // namespace
 
 std::size_t make_seeds(const std::filesystem::path& folder) {
@@ -151,6 +176,7 @@ std::size_t make_seeds(const std::filesystem::path& folder) {
   add_bundles(corpus);
   add_tensors(corpus);
   add_operations(corpus);
+  add_query_wire(corpus);
   return corpus.total();
 }
 

@@ -31,6 +31,9 @@ void fuzz_trained(Input input);  ///< for the index of small_engine.h
 /// Operations on a LiveIndex and a VectorIndex beside a plain map.
 void fuzz_operations(Input input);
 
+/// The first byte chooses what is asked of the service, the others are a body or a path.
+void fuzz_query_wire(Input input);
+
 struct Target {
   std::string_view name;  ///< of its folder in corpus/
   void (*run)(Input input);
@@ -48,6 +51,7 @@ inline constexpr Target kTargets[] = {
     {"model", fuzz_model},
     {"trained", fuzz_trained},
     {"operations", fuzz_operations},
+    {"query_wire", fuzz_query_wire},
 };
 
 }  // namespace halo::fuzz

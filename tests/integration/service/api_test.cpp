@@ -128,57 +128,7 @@ TEST_F(ApiTest, ADeadlineMarksWhatIsMissing) {
 }
 
 TEST_F(ApiTest, FiftyTraversalNamesAreRefused) {
-  std::vector<std::string> names = {"..",
-                                    ".",
-                                    "...",
-                                    "../c",
-                                    "..\\c",
-                                    "/etc",
-                                    "//c",
-                                    "c/..",
-                                    "c/../..",
-                                    "~",
-                                    "~root",
-                                    "c.halo",
-                                    "c ",
-                                    " c",
-                                    "c\t",
-                                    "c\n",
-                                    "c%2f",
-                                    "%2e%2e",
-                                    "..%2f..%2fetc",
-                                    "c%00",
-                                    "c;ls",
-                                    "c|ls",
-                                    "c&",
-                                    "$HOME",
-                                    "`id`",
-                                    "c'",
-                                    "c\"",
-                                    "c<",
-                                    "c>",
-                                    "c*",
-                                    "c^",
-                                    "c[",
-                                    "c{",
-                                    "c:",
-                                    "c,",
-                                    "c@",
-                                    "c#",
-                                    "c!",
-                                    "c+",
-                                    "c=",
-                                    "C:\\",
-                                    "\\\\host\\share",
-                                    "\xc3\xa4",
-                                    "\xff\xfe",
-                                    "\xe2\x80\xae",
-                                    "con.",
-                                    ".git",
-                                    "lock.",
-                                    ".making-c"};
-  names.emplace_back(std::string("c\0d", 3));
-  names.emplace_back(65, 'x');
+  const std::vector<std::string> names = hostile_names();
   ASSERT_GE(names.size(), 50U);
   const auto before = catalog_.names();
   for (const std::string& name : names) {
@@ -241,6 +191,90 @@ TEST_F(ApiTest, WhatIsWrongIsSaid) {
   refused(call("POST", "/collections/c/nothing"), 404, "not_found");
   refused(call("PATCH", "/collections/c/items"), 405, "method");
   EXPECT_EQ(fine("GET", "/collections/c")["vectors"], 20) << "nothing has changed";
+}
+
+// Each route that takes a body says of a malformed one that it is no JSON, and where.
+TEST_F(ApiTest, MalformedJsonIsRefusedEverywhere) {
+  fill(20);
+  const std::vector<std::string> bodies = {"{",
+                                           "}",
+                                           "[",
+                                           "[]",
+                                           "null",
+                                           "3",
+                                           "\"x\"",
+                                           "{]",
+                                           "{\"a\"}",
+                                           "{\"a\":}",
+                                           "{\"a\":1,}",
+                                           "{a:1}",
+                                           "{'a':1}",
+                                           "{\"a\":tru}",
+                                           "{\"a\":01}",
+                                           "{\"a\":+1}",
+                                           "{\"a\":.5}",
+                                           "{\"a\":NaN}",
+                                           "{\"a\":-}",
+                                           "{\"a\":1}}",
+                                           "{\"a\":1} x",
+                                           "{\"a\":\"x}",
+                                           "{\"a\":\"\\x\"}",
+                                           "{\"a\" 1}",
+                                           "\xff\xfe{}",
+                                           "{\"\xff\":1}",
+                                           "<a/>",
+                                           std::string("{\"a\":1}\0", 8),
+                                           "{\"a\":\"\n\"}",
+                                           std::string(100'000, '[')};
+  for (const char* path : {"/search", "/items", "/items/delete", "/refine", "/train"}) {
+    for (const std::string& body : bodies) {
+      refused(call("POST", std::string("/collections/c") + path, body), 400, "invalid_argument",
+              "JSON");
+    }
+  }
+  for (const std::string& body : bodies) {
+    refused(call("PUT", "/collections/d", body), 400, "invalid_argument", "JSON");
+  }
+  EXPECT_EQ(fine("GET", "/collections/c")["vectors"], 20) << "nothing has changed";
+}
+
+// Wrong lengths, and numbers that are none, wherever a vector is taken.
+TEST_F(ApiTest, WrongVectorsAreRefusedEverywhere) {
+  fill(20);
+  const auto all = [&](const std::string& vector, const std::string& code) {
+    const auto post = [&](const std::string& path, const std::string& body) {
+      refused(call("POST", "/collections/c/" + path, body), 400, code);
+    };
+    post("search", "{\"vector\":" + vector + "}");
+    post("search", "{\"vectors\":[" + vector + "]}");
+    post("items", "{\"items\":[{\"id\":7,\"vector\":" + vector + "}]}");
+    post("refine", "{\"sample_queries\":[" + vector + "]}");
+    post("train", "{\"queries\":[" + vector + "],\"judgements\":[{\"query\":0,\"id\":1}]}");
+  };
+  for (const char* vector : {"[]", "[1]", "[1,2,3,4,5,6,7]", "[1,2,3,4,5,6,7,8,9]"}) {
+    all(vector, "dimension_mismatch");
+  }
+  for (const char* number : {"NaN", "nan", "Infinity", "-Infinity", "inf", "\"1\"", "null", "true",
+                             "[1]", "{}", "1e", "0x10", "--1", "1,,"}) {
+    all("[1,2,3,4,5,6,7," + std::string(number) + "]", "invalid_argument");
+  }
+  all("[0,0,0,0,0,0,0,0]", "zero_vector");
+  // The same in base64: seven numbers, nine, and not-a-number.
+  for (const auto& [text, code] : {std::pair{std::string(38, 'A') + "==", "dimension_mismatch"},
+                                   {std::string(48, 'A'), "dimension_mismatch"},
+                                   {"AADAfwAAwH8AAMB/AADAfwAAwH8AAMB/AADAfwAAwH8=", "non_finite"},
+                                   {"####", "invalid_argument"}}) {
+    refused(call("POST", "/collections/c/search", json{{"vector_base64", text}}.dump()), 400, code);
+    refused(call("POST", "/collections/c/items",
+                 json{{"items", {{{"id", 7}, {"vector_base64", text}}}}}.dump()),
+            400, code);
+  }
+  // 1e39 is a number, but no float.
+  refused(call("POST", "/collections/c/items",
+               R"({"items": [{"id": 7, "vector": [1,2,3,4,5,6,7,1e39]}]})"),
+          400, "non_finite");
+  EXPECT_EQ(fine("GET", "/collections/c/items/7?vector=1")["vector"].size(), kDim);
+  EXPECT_EQ(fine("GET", "/collections/c")["unsettled"], 20) << "nothing has changed";
 }
 
 TEST_F(ApiTest, ProbesMetricsAndDocuments) {

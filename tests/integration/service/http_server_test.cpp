@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -102,18 +104,39 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoRequest) {
     const HttpAnswer answer = client.request("GET", "/" + std::string(9000, 'a'));
     EXPECT_EQ(answer.status, 414);
   }
-  for (const char* path : {"/collections/..%2f..%2fetc", "/collections/%2e%2e", "/..%2f..%2fetc",
-                           "/../../etc/passwd", "/collections/c%00"}) {
-    const HttpAnswer answer = HttpClient(port).get(path);
-    EXPECT_GE(answer.status, 400) << path;
-    EXPECT_LT(answer.status, 500) << path;
-  }
   HttpClient client(port);
   EXPECT_EQ(client
                 .request("POST", "/collections/c/search", "--x\r\n\r\n--x--",
                          "Content-Type: multipart/form-data; boundary=x\r\n")
                 .status,
             415);
+}
+
+TEST_F(HttpServerTest, RefusesNamesThatArePaths) {
+  const int port = start();
+  fill(10);
+  std::vector<std::string> paths = {"/..%2f..%2fetc", "/../../etc/passwd", "/collections/../../etc",
+                                    "/collections/c/../../../etc/passwd", "/collections/c%00"};
+  for (const std::string& name : hostile_names()) {  // as a browser would send them
+    std::string path = "/collections/";
+    for (const char c : name) {
+      char text[4];
+      std::snprintf(text, sizeof(text), "%%%02X", static_cast<unsigned char>(c));
+      path += text;
+    }
+    paths.push_back(path);
+  }
+  ASSERT_GE(paths.size(), 50U);
+  for (const std::string& path : paths) {
+    for (const char* method : {"GET", "PUT", "DELETE"}) {
+      const HttpAnswer answer =
+          HttpClient(port).request(method, path, method[0] == 'P' ? R"({"dim": 3})" : "");
+      EXPECT_GE(answer.status, 400) << method << " " << path;
+      EXPECT_LT(answer.status, 500) << method << " " << path;
+      EXPECT_NE(answer.error(), "") << method << " " << path;
+    }
+  }
+  EXPECT_EQ(catalog_.names(), std::vector<std::string>{"c"});
 }
 
 TEST_F(HttpServerTest, ABodyThatNobodyReadIsNoRequest) {

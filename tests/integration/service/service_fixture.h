@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "halo/integration/service/api.h"
 #include "support/test_support.h"
@@ -26,6 +27,62 @@ inline nlohmann::json items_json(const Matrix& matrix, std::size_t first, std::s
                      {"metadata", {{"row", i}, {"kind", "k" + std::to_string(i % 3)}}}});
   }
   return {{"items", items}};
+}
+
+/// What a collection may not be called: paths, and what a shell or a file system would make of it.
+inline std::vector<std::string> hostile_names() {
+  std::vector<std::string> names = {"..",
+                                    ".",
+                                    "...",
+                                    "../c",
+                                    "..\\c",
+                                    "/etc",
+                                    "//c",
+                                    "c/..",
+                                    "c/../..",
+                                    "~",
+                                    "~root",
+                                    "c.halo",
+                                    "c ",
+                                    " c",
+                                    "c\t",
+                                    "c\n",
+                                    "c%2f",
+                                    "%2e%2e",
+                                    "..%2f..%2fetc",
+                                    "c%00",
+                                    "c;ls",
+                                    "c|ls",
+                                    "c&",
+                                    "$HOME",
+                                    "`id`",
+                                    "c'",
+                                    "c\"",
+                                    "c<",
+                                    "c>",
+                                    "c*",
+                                    "c^",
+                                    "c[",
+                                    "c{",
+                                    "c:",
+                                    "c,",
+                                    "c@",
+                                    "c#",
+                                    "c!",
+                                    "c+",
+                                    "c=",
+                                    "C:\\",
+                                    "\\\\host\\share",
+                                    "\xc3\xa4",
+                                    "\xff\xfe",
+                                    "\xe2\x80\xae",
+                                    "con.",
+                                    ".git",
+                                    "lock.",
+                                    ".making-c"};
+  names.emplace_back(std::string("c\0d", 3));
+  names.emplace_back(65, 'x');
+  return names;
 }
 
 class ServiceTest : public testing::Test {
