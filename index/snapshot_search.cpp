@@ -125,7 +125,8 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
     return;
   }
   const double share = detail::allowed_share(filter, n);
-  const auto plan = detail::plan_filter(filter, share, n, snapshot.average_degree(0), ef);
+  const auto plan =
+      detail::plan_filter(filter, share, n, snapshot.average_degree(0), snapshot.M(), ef);
   if (plan == detail::FilterPlan::kScan) {
     walk.pool.reset(std::min(n, keep));
     detail::scan_allowed(score, n, filter, walk, scratch.nodes);
@@ -137,12 +138,13 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
   // found than this.
   std::size_t enough = options.k;
   if (plan == detail::FilterPlan::kWiden) {
-    detail::walk_layer(score, n, start, std::clamp(detail::widened(ef, share), ef, n), rows, walk);
+    detail::walk_layer(score, n, start, std::clamp(detail::widened(options.k, ef, share), ef, n),
+                       rows, walk);
   } else {
     enough = std::max(enough, std::min(keep, ef));
     scratch.bridge.bridged.start(n);
-    const detail::BridgedRows<decltype(allows)> bridged{rows, allows, 2 * snapshot.M(),
-                                                        scratch.bridge};
+    const detail::BridgedRows<decltype(allows)> bridged{
+        rows, allows, detail::bridged_links(snapshot.M()), scratch.bridge};
     // One more: the start need not be allowed.
     detail::walk_layer(score, n, start, ef + 1, bridged, walk);
   }

@@ -176,7 +176,7 @@ void DeltaGraph::walk_allowed(const DeltaMark& mark, const RowScorer& score, std
     return;
   }
   if (share >= kMost) {
-    walk_layer(score, mark.linked, start, widened(ef, share), rows, walk);
+    walk_layer(score, mark.linked, start, widened(k, ef, share), rows, walk);
     std::size_t found = 0;
     for (std::size_t i = 0; i < walk.pool.size() && found < k; ++i) {
       found += allows(walk.pool.node(i)) ? 1 : 0;

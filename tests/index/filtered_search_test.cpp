@@ -34,7 +34,7 @@ class FilteredPlans : public ::testing::TestWithParam<CodeKind> {
   }
   FilterPlan plan(const Filter& filter, std::size_t ef) const {
     return detail::plan_filter(filter, detail::allowed_share(filter, snapshot_->size()),
-                               snapshot_->size(), snapshot_->average_degree(0), ef);
+                               snapshot_->size(), snapshot_->average_degree(0), snapshot_->M(), ef);
   }
   Matrix data_ = test::clustered_matrix(test::parallel_rows(8000), 16, 40, 0.8F, 1);
   Matrix queries_ = test::clustered_matrix(60, 16, 40, 0.8F, 2);
@@ -44,19 +44,27 @@ class FilteredPlans : public ::testing::TestWithParam<CodeKind> {
 
 TEST_P(FilteredPlans, EveryShareFindsTheNearestAllowed) {
   std::set<FilterPlan> plans;
-  for (const double share : {0.99, 0.9, 0.5, 0.2, 0.1, 0.05, 0.01, 0.002}) {
-    SearchOptions options;
-    options.k = 5;
-    options.ef = 48;
-    options.filter = random_filter(snapshot_->size(), share, 3);
-    plans.insert(plan(options.filter, options.ef));
-    const SearchResults exact = exact_search_batch(*snapshot_, queries_, options, executor_);
-    const SearchResults found = search_batch(*snapshot_, queries_, options, executor_);
-    EXPECT_EQ(found.found, exact.found) << share;
-    for (std::size_t q = 0; q < queries_.rows(); ++q) {
-      for (const Neighbour& n : found.of(q)) ASSERT_TRUE(options.filter.allows(n.node));
+  for (const std::size_t ef : {10U, 48U}) {
+    // A filter costs no recall worth the name.
+    SearchOptions plain;
+    plain.k = 5;
+    plain.ef = ef;
+    const double recall = recall_at(5, search_batch(*snapshot_, queries_, plain, executor_),
+                                    exact_search_batch(*snapshot_, queries_, plain, executor_));
+    for (const double share : {0.99, 0.9, 0.5, 0.2, 0.1, 0.05, 0.01, 0.002}) {
+      SearchOptions options;
+      options.k = 5;
+      options.ef = ef;
+      options.filter = random_filter(snapshot_->size(), share, 3);
+      plans.insert(plan(options.filter, options.ef));
+      const SearchResults exact = exact_search_batch(*snapshot_, queries_, options, executor_);
+      const SearchResults found = search_batch(*snapshot_, queries_, options, executor_);
+      EXPECT_EQ(found.found, exact.found) << share;
+      for (std::size_t q = 0; q < queries_.rows(); ++q) {
+        for (const Neighbour& n : found.of(q)) ASSERT_TRUE(options.filter.allows(n.node));
+      }
+      EXPECT_GE(recall_at(5, found, exact), recall - 0.05) << share << " at ef " << ef;
     }
-    EXPECT_GE(recall_at(5, found, exact), 0.95) << share;
   }
   if (!test::kThreadSanitizer) {
     EXPECT_EQ(plans.size(), 3U) << "every plan was tried";
