@@ -1,5 +1,5 @@
-# Writes OUTPUT, a C++ source that holds the files of PAGE_DIR and OPENAPI (page_files.h).
-#   cmake -D PAGE_DIR=... -D OPENAPI=... -D OUTPUT=... -P embed_files.cmake
+# Writes OUTPUT, a C++ source that holds FILES, a list, and OPENAPI (page_files.h).
+#   cmake -D FILES=... -D OPENAPI=... -D OUTPUT=... -P embed_files.cmake
 cmake_minimum_required(VERSION 3.25)
 
 set(types_html "text/html; charset=utf-8")
@@ -22,10 +22,8 @@ endfunction()
 
 set(arrays "")
 set(entries "")
-file(GLOB files ${PAGE_DIR}/*.*)
-list(SORT files)
 set(number 0)
-foreach(file IN LISTS files)
+foreach(file IN LISTS FILES)
   get_filename_component(name ${file} NAME)
   get_filename_component(ending ${file} LAST_EXT)
   string(SUBSTRING ${ending} 1 -1 ending)

@@ -192,6 +192,32 @@ TEST_F(PageTest, IsUsedByKeyboardAlone) {
   EXPECT_EQ(browser_->run("return document.activeElement.closest('.hits') !== null"), true);
 }
 
+// What was measured is there for who opens it, and is not loaded before.
+TEST_F(PageTest, ShowsTheFiguresWhenTheyAreAskedFor) {
+  fill(100);
+  open("#c/7");
+  ASSERT_TRUE(browser_->waits_for("document.querySelectorAll('#before li').length === 10"));
+  ASSERT_TRUE(answered());
+  const std::string loaded =
+      "[...document.querySelectorAll('#figures img')].filter((i) => i.naturalWidth > 0).length";
+  EXPECT_EQ(browser_->count("#figures img"), 2U);
+  EXPECT_EQ(browser_->run("return " + loaded), 0);
+  EXPECT_FALSE(browser_->visible("#figures img"));
+  EXPECT_EQ(browser_->run("return [...document.querySelectorAll('#figures img')].every("
+                          "(i) => i.alt.length > 100)"),
+            true);
+  browser_->run("document.querySelector('#figures summary').focus()");
+  browser_->press({"\uE007"});  // Enter
+  ASSERT_TRUE(browser_->waits_for("document.getElementById('figures').open"));
+  for (const char* which : {"0", "1"}) {
+    const std::string image =
+        "document.querySelectorAll('#figures img')[" + std::string(which) + "]";
+    browser_->run(image + ".scrollIntoView()");
+    EXPECT_TRUE(browser_->waits_for(image + ".naturalWidth === 720")) << which;
+  }
+  keep_picture("figures");
+}
+
 TEST_F(PageTest, SaysWhatIsWrong) {
   fill(100);
   open("#c/99999");
