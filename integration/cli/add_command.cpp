@@ -67,6 +67,7 @@ void run_add(const AddCommand& command, Session& session) {
       {"vectors", after.snapshot()->size()},
       {"seconds", taken.count()},
       {"refinement", after.model() ? change_facts(*after.model()) : nullptr},
+      {"lost_training", lost_training(before, after)},
   };
   session.report(facts, [&](std::ostream& out) {
     Facts lines;
@@ -78,6 +79,7 @@ void run_add(const AddCommand& command, Session& session) {
     }
     lines.add("vectors", with_commas(after.snapshot()->size()));
     if (after.model()) lines.add("refinement", change_text(*after.model()));
+    if (lost_training(before, after)) lines.add("training", kLostTraining);
     lines.print(out);
   });
 }

@@ -12,4 +12,8 @@ Engine follow_change(const Engine& before, std::shared_ptr<const GraphSnapshot> 
   return carried.recomputed(session.executor(), session.job());
 }
 
+bool lost_training(const Engine& before, const Engine& after) {
+  return before.trained() != nullptr && after.trained() == nullptr;
+}
+
 }  // namespace halo::cli

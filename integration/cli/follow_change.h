@@ -13,4 +13,9 @@ namespace halo::cli {
 Engine follow_change(const Engine& before, std::shared_ptr<const GraphSnapshot> changed, bool later,
                      Session& session);
 
+/// A trained model is of the vectors it was trained on and does not follow: true where one was
+/// lost.
+bool lost_training(const Engine& before, const Engine& after);
+inline constexpr char kLostTraining[] = "its model was of the vectors before: halo train again";
+
 }  // namespace halo::cli

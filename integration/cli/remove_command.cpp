@@ -36,6 +36,7 @@ void run_remove(const RemoveCommand& command, Session& session) {
       {"vectors", snapshot->size()},
       {"seconds", taken.count()},
       {"refinement", after.model() ? change_facts(*after.model()) : nullptr},
+      {"lost_training", lost_training(before, after)},
   };
   session.report(facts, [&](std::ostream& out) {
     Facts lines;
@@ -43,6 +44,7 @@ void run_remove(const RemoveCommand& command, Session& session) {
     lines.add("removed", with_commas(ids.size()) + " vectors in " + duration(taken.count()));
     lines.add("vectors", with_commas(snapshot->size()));
     if (after.model()) lines.add("refinement", change_text(*after.model()));
+    if (lost_training(before, after)) lines.add("training", kLostTraining);
     lines.print(out);
   });
 }

@@ -46,6 +46,12 @@ TEST_F(TrainCommandTest, PrintsTheTableAndSearchesWithWhatItLearned) {
   EXPECT_EQ(eval.json()["modes"].back()["mode"], "trained");
   EXPECT_GT(eval.json()["trained_minus_off"]["mAP@100"]["low"], 0.0);
   EXPECT_EQ(halo({"verify", "--index", index}).code, 0);
+  // The model is of these vectors: a change of them says that it is gone.
+  const auto add = [&] {
+    return halo({"add", "--index", index, "--vectors", path("queries.npy"), "--quiet"}).out;
+  };
+  EXPECT_THAT(add(), HasSubstr("halo train again"));
+  EXPECT_THAT(add(), testing::Not(HasSubstr("halo train again")));
 }
 
 TEST_F(TrainCommandTest, AnExportedModelIsImportedIntoAnotherIndexOfTheSameVectors) {
