@@ -31,7 +31,7 @@ void attend(const FlashPattern& pattern, std::size_t heads, float scale, Storage
             const Executor& executor) {
   const bool half = storage == Storage::kBfloat16;
   if (pattern.entries() != nullptr) {
-    detail::edge_attention(in, *pattern.entries()->mask(), {heads, scale}, storage, mixed,
+    detail::edge_attention(in, *pattern.entries()->mask(), {heads, scale}, storage, mixed, lse,
                            executor);
   } else if (pattern.blocks() != nullptr) {
     std::vector<float> own(lse.empty() ? heads * in.q.rows : 0);
@@ -110,7 +110,7 @@ void FlashAttention::forward(const TensorView& x, const TensorSpan& out, SavedFo
                              const Executor& executor) const {
   check_pattern(*pattern_, x.n);
   saved.state().flash_pattern = pattern_;
-  detail::run_layer(*projections_, x, out, saved, pattern_->entries() == nullptr, executor,
+  detail::run_layer(*projections_, x, out, saved, true, executor,
                     [&](const detail::Heads& in, const MatrixSpan& mixed, std::span<float> lse) {
                       attend(*pattern_, num_heads(), scale_, projections_->storage(), in, mixed,
                              lse, executor);
@@ -128,7 +128,7 @@ void FlashAttention::backward(const TensorView& x, const TensorView& d_out, Save
         const std::size_t heads = num_heads();
         if (pattern->entries() != nullptr) {
           detail::edge_attention_backward(in, *pattern->entries(), {heads, scale_},
-                                          projections_->storage(), d_mixed, d,
+                                          projections_->storage(), {mixed, lse}, d_mixed, d,
                                           saved.state().edge_weights, executor);
         } else if (pattern->blocks() != nullptr) {
           detail::block_attention_backward(in.q, in.k, in.v, heads, *pattern->blocks(), scale_,

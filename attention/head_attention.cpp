@@ -104,7 +104,7 @@ void csr_attention_backward(const MatrixView& q, const MatrixView& k, const Matr
   validate(mask);
   check_mask_shape(mask.rows(), mask.num_columns, q, k);
   kernels::GraphWorkspace workspace;
-  kernels::graph_attention_backward(q, k, v, mask, kernels::transposed_edges(mask), {1, scale},
+  kernels::graph_attention_backward(q, k, v, mask, kernels::transposed_edges(mask), {1, scale}, {},
                                     d_out, {gradients.q, gradients.k, gradients.v}, workspace,
                                     executor);
 }

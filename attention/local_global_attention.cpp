@@ -167,7 +167,7 @@ void LocalGlobalAttention::attend(const TensorView& x, const detail::LocalPatter
                                        local, detail::part(parts.lse, b, n * heads), executor);
     } else {
       detail::edge_attention(all, *mask, {heads, scale}, parameters_->projections.storage(), local,
-                             executor);
+                             detail::part(parts.lse, b, n * heads), executor);
     }
     if (g == 0) continue;
     const MatrixSpan rows = parts.global_rows.sub_rows(b * g, g);
@@ -226,7 +226,7 @@ void LocalGlobalAttention::forward(const TensorView& x, const CsrView* local, co
   state.pattern = pattern_for(x, local);
   const std::size_t rows = x.batch * x.n, d = d_model();
   const bool blended = !globals_.empty();
-  state.lse.resize(state.pattern->mask() == nullptr ? rows * num_heads() : 0);
+  state.lse.resize(rows * num_heads());
   state.global_lse.resize(blended ? rows * num_heads() : 0);
   const MatrixSpan mixed = Workspace::fit(state.mixed, rows, d);
   const Parts parts{Workspace::fit(state.qkv, rows, 3 * d),

@@ -46,9 +46,9 @@ void LocalGlobalAttention::backward_item(std::size_t b, const TensorView& x,
                                       local, detail::part(lse, b, n * heads), d_local,
                                       {d_all.q, d_all.k, d_all.v}, executor);
   } else {
-    detail::edge_attention_backward(all, *state.pattern, {heads, scale},
-                                    parameters_->projections.storage(), d_local, d_all,
-                                    state.edge_weights, executor);
+    detail::edge_attention_backward(
+        all, *state.pattern, {heads, scale}, parameters_->projections.storage(),
+        {local, detail::part(lse, b, n * heads)}, d_local, d_all, state.edge_weights, executor);
   }
   if (g == 0) return;
   const MatrixView rows = state.global_rows.view().sub_rows(b * g, g);

@@ -3,7 +3,7 @@
 // Private to the room.
 #pragma once
 
-#include <vector>
+#include <span>
 
 #include "halo/attention/attention_options.h"
 #include "halo/attention/detail/layer_support.h"
@@ -15,29 +15,30 @@ namespace halo::attention::detail {
 
 inline void edge_attention(const Heads& in, const CsrView& mask,
                            const kernels::GraphAttentionOptions& options, Storage storage,
-                           const MatrixSpan& out, const Executor& executor) {
+                           const MatrixSpan& out, std::span<float> lse, const Executor& executor) {
   if (storage == Storage::kFloat32) {
-    kernels::graph_attention_forward(in.q, in.k, in.v, mask, options, out, {}, executor);
+    kernels::graph_attention_forward(in.q, in.k, in.v, mask, options, out, lse, executor);
     return;
   }
   const HalfMatrix k = HalfMatrix::rounded(in.k), v = HalfMatrix::rounded(in.v);
-  kernels::graph_attention_forward(in.q, k, v, mask, options, out, {}, executor);
+  kernels::graph_attention_forward(in.q, k, v, mask, options, out, lse, executor);
 }
 
-/// `pattern` is a mask. `workspace` is kept across steps.
+/// `pattern` is a mask, `saved` forward's. `workspace` is kept across steps.
 inline void edge_attention_backward(const Heads& in, const LocalPattern& pattern,
                                     const kernels::GraphAttentionOptions& options, Storage storage,
-                                    const MatrixView& d_out, const HeadSpans& d_in,
-                                    kernels::GraphWorkspace& workspace, const Executor& executor) {
+                                    const kernels::GraphForward& saved, const MatrixView& d_out,
+                                    const HeadSpans& d_in, kernels::GraphWorkspace& workspace,
+                                    const Executor& executor) {
   const kernels::GraphGradients gradients{d_in.q, d_in.k, d_in.v};
   if (storage == Storage::kFloat32) {
     kernels::graph_attention_backward(in.q, in.k, in.v, *pattern.mask(), pattern.edges(), options,
-                                      d_out, gradients, workspace, executor);
+                                      saved, d_out, gradients, workspace, executor);
     return;
   }
   const HalfMatrix k = HalfMatrix::rounded(in.k), v = HalfMatrix::rounded(in.v);
-  kernels::graph_attention_backward(in.q, k, v, *pattern.mask(), pattern.edges(), options, d_out,
-                                    gradients, workspace, executor);
+  kernels::graph_attention_backward(in.q, k, v, *pattern.mask(), pattern.edges(), options, saved,
+                                    d_out, gradients, workspace, executor);
 }
 
 }  // namespace halo::attention::detail

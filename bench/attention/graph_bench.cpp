@@ -32,8 +32,14 @@ struct Data {
   Matrix v = normal_rows(mask.rows(), 3), d_out = normal_rows(mask.rows(), 4);
   HalfMatrix half_k = HalfMatrix::rounded(k), half_v = HalfMatrix::rounded(v);
   kernels::TransposedEdges edges = kernels::transposed_edges(mask);
+  // What a training step keeps of its forward pass.
+  Matrix out{mask.rows(), kWidth}, half_out{mask.rows(), kWidth};
+  std::vector<float> lse = std::vector<float>(mask.rows() * kHeads), half_lse = lse;
 
   Data() {
+    const kernels::GraphAttentionOptions options{.heads = kHeads, .scale = kScale};
+    graph_attention_forward(q, k, v, mask, options, out, lse, Executor());
+    graph_attention_forward(q, half_k, half_v, mask, options, half_out, half_lse, Executor());
     for (std::size_t i = 0; i < mask.rows(); ++i)
       from.insert(from.end(), mask.row(i).size(), static_cast<std::uint32_t>(i));
   }
@@ -86,11 +92,11 @@ void fused(benchmark::State& state, bool half, bool backward, std::size_t thread
     return [&d, &g, &executor, options, workspace, half, backward] {
       const kernels::GraphGradients to{g.q, g.k, g.v};
       if (backward && half) {
-        graph_attention_backward(d.q, d.half_k, d.half_v, d.mask, d.edges, options, d.d_out, to,
-                                 *workspace, executor);
+        graph_attention_backward(d.q, d.half_k, d.half_v, d.mask, d.edges, options,
+                                 {d.half_out, d.half_lse}, d.d_out, to, *workspace, executor);
       } else if (backward) {
-        graph_attention_backward(d.q, d.k, d.v, d.mask, d.edges, options, d.d_out, to, *workspace,
-                                 executor);
+        graph_attention_backward(d.q, d.k, d.v, d.mask, d.edges, options, {d.out, d.lse}, d.d_out,
+                                 to, *workspace, executor);
       } else if (half) {
         graph_attention_forward(d.q, d.half_k, d.half_v, d.mask, options, to.q, {}, executor);
       } else {

@@ -51,6 +51,13 @@ void graph_attention_forward(const MatrixView& q, const HalfView& k, const HalfV
                              const CsrView& mask, const GraphAttentionOptions& options,
                              const MatrixSpan& out, std::span<float> lse, const Executor& executor);
 
+/// What backward reads of the forward pass: its lse, and its out where that was neither gated nor
+/// added to. Empty: backward runs that pass again.
+struct GraphForward {
+  MatrixView out = {};
+  std::span<const float> lse = {};
+};
+
 /// What backward keeps of every edge: 2 heads floats.
 using GraphWorkspace = AlignedBuffer<float>;
 
@@ -59,23 +66,23 @@ struct GraphGradients {
   MatrixSpan gates = {};  ///< [n, heads]; may be empty
 };
 
-/// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed. `edges`
-/// is transposed_edges(mask); keep it and `workspace`, which grows to 2 heads floats an edge,
-/// across steps. O(entries heads (d + dv)): 2.5 times the arithmetic of forward and 3 to 4 times
-/// its bytes.
+/// The gradients of a loss whose gradient by `out` is d_out; probabilities are recomputed from lse.
+/// `edges` is transposed_edges(mask); keep it and `workspace`, which grows to 2 heads floats an
+/// edge, across steps. O(entries heads (d + dv)): 2.5 times the arithmetic of forward and 3 to 4
+/// times its bytes.
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
-                              const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, GraphWorkspace& workspace,
-                              const Executor& executor);
+                              const GraphAttentionOptions& options, const GraphForward& saved,
+                              const MatrixView& d_out, const GraphGradients& gradients,
+                              GraphWorkspace& workspace, const Executor& executor);
 /// The same with k and v stored as bfloat16; gradients are float32. Where vectors are 512 bits
 /// long, those of k and v are sums of products of values rounded to bfloat16 (d_out with
 /// probabilities, q with gradients by score): a relative error of at most 2^-7 a term. Workspace:
 /// `heads` d floats a row more.
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
-                              const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, GraphWorkspace& workspace,
-                              const Executor& executor);
+                              const GraphAttentionOptions& options, const GraphForward& saved,
+                              const MatrixView& d_out, const GraphGradients& gradients,
+                              GraphWorkspace& workspace, const Executor& executor);
 
 }  // namespace halo::kernels

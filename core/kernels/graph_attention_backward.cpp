@@ -8,7 +8,9 @@
 
 #include <cassert>
 #include <cstring>
+#include <vector>
 
+#include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/graph_frontier.h"
 #include "halo/core/kernels/graph_heads-inl.h"
 #include "halo/core/kernels/graph_mix-inl.h"
@@ -28,6 +30,8 @@ struct BackwardRows {
   Rows<T> k, v;
   CsrView mask;
   MatrixView gates;
+  Rows<float> out;   // forward's, without gates
+  const float* lse;  // [n heads]
   MatrixSpan d_q, d_gates;
   float* edge_weights;  // [entry][probabilities of the heads, score gradients of the heads]
   Bf16* rounded;        // [n][q and d_out of a group of heads]: where values are stored as bfloat16
@@ -66,27 +70,26 @@ using graph_detail::BackwardRows;
 using graph_detail::Edges;
 using graph_detail::Scratch;
 
-// p becomes gate times the probabilities share * p, and the slopes (by probability) the gradients
-// by score, scale gate p (slope - sum p slope); returns that sum. Both are 0 behind `count`.
-HWY_NOINLINE float ScoreSlopes(float* p, float* slopes, std::size_t count, float share, float gate,
-                               float scale) {
+// p becomes gate times the probabilities e^(scale p - lse), and the slopes (by probability) the
+// gradients by score, scale gate p (slope - mean). Both are 0 behind `count`.
+HWY_NOINLINE void ScoreSlopes(float* p, float* slopes, std::size_t count, float lse, float mean,
+                              float gate, float scale) {
   const hn::ScalableTag<float> tag;
   const std::size_t lanes = hn::Lanes(tag);
-  const std::size_t whole = (count + lanes - 1) / lanes * lanes;
-  std::fill(slopes + count, slopes + whole, 0.0F);
-  auto sum = hn::Zero(tag);
-  for (std::size_t e = 0; e < whole; e += lanes) {
-    sum = hn::MulAdd(hn::LoadU(tag, p + e), hn::LoadU(tag, slopes + e), sum);
-  }
-  const auto mean = hn::Mul(hn::Set(tag, share), hn::SumOfLanes(tag, sum));
-  const auto gated = hn::Set(tag, share * gate), by = hn::Set(tag, scale);
-  for (std::size_t e = 0; e < whole; e += lanes) {
-    const auto weight = hn::Mul(gated, hn::LoadU(tag, p + e));
-    const auto slope = hn::Sub(hn::LoadU(tag, slopes + e), mean);
+  const auto by = hn::Set(tag, scale);
+  for (std::size_t e = 0; e < count; e += lanes) {
+    auto weight = hn::Mul(hn::Set(tag, gate),
+                          simd::exp(tag, hn::MulSub(by, hn::LoadU(tag, p + e), hn::Set(tag, lse))));
+    auto slope =
+        hn::Mul(hn::Mul(by, weight), hn::Sub(hn::LoadU(tag, slopes + e), hn::Set(tag, mean)));
+    if (e + lanes > count) {
+      const auto within = hn::FirstN(tag, count - e);
+      weight = hn::IfThenElseZero(within, weight);
+      slope = hn::IfThenElseZero(within, slope);
+    }
     hn::StoreU(weight, tag, p + e);
-    hn::StoreU(hn::Mul(hn::Mul(by, weight), slope), tag, slopes + e);
+    hn::StoreU(slope, tag, slopes + e);
   }
-  return hn::GetLane(mean);
 }
 
 template <class T, class D>
@@ -110,9 +113,9 @@ void RowGradients(D tag, const BackwardRows<T>& b, std::size_t begin, std::size_
     for (std::size_t h = 0; h < heads; ++h) {
       float* p = scratch.weights + h * scratch.stride;
       float* slopes = scratch.slopes + h * scratch.stride;
-      const auto [max, sum] = graph::ExponentialsOf(p, keys.count, scale);
       const float gate = b.gates.data == nullptr ? 1.0F : b.gates.row(i)[h];
-      const float mean = ScoreSlopes(p, slopes, keys.count, 1.0F / sum, gate, scale);
+      const float mean = dot(b.d_out.row(i) + h * dv, b.out.row(i) + h * dv, dv);
+      ScoreSlopes(p, slopes, keys.count, b.lse[i * heads + h], mean, gate, scale);
       if (want_gates) b.d_gates.row(i)[h] = mean;
       for (std::size_t e = 0; e < keys.count; ++e) {
         edge_weights[e * 2 * heads + h] = p[e];
@@ -198,176 +201,128 @@ struct Records {
   }
 };
 
-// kHeads heads from `first` on, as ForwardHeads: the products of a row with keys and values beside
-// the query gradient of the row before it.
+// kHeads heads from `first` on: the products of a block's edges with keys and values beside the
+// query gradient of the block before it.
 template <std::size_t kHeads, std::size_t kVecs, class T>
 class RowHeads {
   using Group = graph::Heads<kHeads, kVecs, T>;
   using Tag = graph::Tag;
+  using Vec = graph::Vec;
   static constexpr std::size_t kEdges = Group::kEdges, kWidth = kHeads * kVecs * graph::kLanes;
   using Edge = Records<T, kHeads>;
 
  public:
-  RowHeads(const BackwardRows<T>& b, std::size_t first)
-      : offsets_(b.mask.row_offsets.data()),
-        columns_(b.mask.columns.data()),
-        k_{b.k.data + first * b.shape.d, b.k.stride},
-        v_{b.v.data + first * b.shape.d, b.v.stride},
-        records_(b.edge_weights + b.mask.entries() * Edge::kFloats * first) {}
-
   static HWY_NOINLINE void Run(const BackwardRows<T>& b, std::size_t first, std::size_t begin,
-                               std::size_t end, const Scratch& scratch) {
-    const RowHeads self(b, first);
-    graph_detail::Frontier frontier(b.mask.row_offsets, self.columns_, begin);
+                               std::size_t end) {
+    const std::uint64_t* offsets = b.mask.row_offsets.data();
     const std::size_t column = first * b.shape.d;
-    typename Group::Sums query, sums;
-    HWY_ALIGN float slope[kWidth];
-    float *slopes = scratch.spare, *next_slopes = scratch.slopes;
-    std::size_t i = WithEdges(b, first, begin, end);
-    if (i == end) return;
-    Start(b, first, i, query, slope);
-    for (std::size_t e = 0; e < self.count(i); e += kEdges) {
-      self.template Score<false>(i, e, query, slope, scratch.weights, next_slopes);
-    }
-    while (i < end) {
-      const std::size_t next = WithEdges(b, first, i + 1, end), here = self.count(i);
-      const std::size_t there = next < end ? self.count(next) : 0;
+    const graph_detail::Rows<T> k{b.k.data + column, b.k.stride}, v{b.v.data + column, b.v.stride};
+    float* records = b.edge_weights + b.mask.entries() * Edge::kFloats * first;
+    graph_detail::Frontier frontier(b.mask.row_offsets, b.mask.columns.data(), begin);
+    for (std::size_t i = begin; i < end; ++i) {
       const auto [reached, reaches] = frontier.advance(i);
       for (std::size_t j = reached; j < reaches; ++j) {
-        graph_detail::fetch_early(self.k_.row(j), kWidth);
-        graph_detail::fetch_early(self.v_.row(j), kWidth);
+        graph_detail::fetch_early(k.row(j), kWidth);
+        graph_detail::fetch_early(v.row(j), kWidth);
       }
-      std::swap(slopes, next_slopes);
-      self.Slopes(b, first, i, here, scratch.weights, slopes);
+      const std::size_t count = offsets[i + 1] - offsets[i];
+      const std::uint32_t* columns = b.mask.columns.data() + offsets[i];
+      float* record = records + offsets[i] * Edge::kRecord;
+      const RowHeads row(b, first, i);
+      // The slopes of a block, and of the one before it, whose edges are added up meanwhile.
+      HWY_ALIGN float slopes[2][graph::kLanes];
+      typename Group::Sums sums;
       Group::Zero(sums);
-      if (there != 0) Start(b, first, next, query, slope);
       std::size_t e = 0;
-      for (; e + kEdges <= std::min(here, there); e += kEdges) {
-        self.template Score<true>(next, e, query, slope, scratch.weights, next_slopes);
-        HALO_UNROLL
-        for (std::size_t u = 0; u < kEdges; ++u) self.Mix(i, e + u, slopes, sums);
+      for (; e + kEdges <= count; e += kEdges, record += kEdges * Edge::kRecord) {
+        const auto [scores, by_weight] = row.template Products<true>(k, v, columns + e, kEdges);
+        if (e != 0) Mix(k, columns + e - kEdges, kEdges, slopes[(e / kEdges + 1) % 2], sums);
+        row.Finish(scores, by_weight, kEdges, slopes[e / kEdges % 2], record);
       }
-      for (std::size_t rest = e; rest < there; rest += kEdges) {
-        self.template Score<false>(next, rest, query, slope, scratch.weights, next_slopes);
+      if (e != 0) Mix(k, columns + e - kEdges, kEdges, slopes[(e / kEdges + 1) % 2], sums);
+      if (e < count) {
+        const auto [scores, by_weight] = row.template Products<false>(k, v, columns + e, count - e);
+        row.Finish(scores, by_weight, count - e, slopes[0], record);
+        Mix(k, columns + e, count - e, slopes[0], sums);
       }
-      for (; e < here; ++e) self.Mix(i, e, slopes, sums);
       HALO_UNROLL
       for (std::size_t h = 0; h < kHeads; ++h) {
         graph::StoreFrom<T, kVecs>(sums + h * kVecs, 1.0F, false,
                                    b.d_q.row(i) + column + h * kVecs * graph::kLanes);
       }
-      i = next;
     }
   }
 
  private:
-  std::size_t count(std::size_t i) const { return offsets_[i + 1] - offsets_[i]; }
-
-  // The first row from i on that has edges; those before it have no gradients.
-  static std::size_t WithEdges(const BackwardRows<T>& b, std::size_t first, std::size_t i,
-                               std::size_t end) {
-    for (; i < end && b.mask.row(i).empty(); ++i) {
-      std::fill_n(b.d_q.row(i) + first * b.shape.d, kHeads * b.shape.d, 0.0F);
-      if (b.d_gates.data != nullptr) std::fill_n(b.d_gates.row(i) + first, kHeads, 0.0F);
-    }
-    return i;
-  }
-
-  // Row i of q and of d_out, in the order in which values are stored; rounded for the pass by
-  // columns where that reads them so.
-  static HWY_INLINE void Start(const BackwardRows<T>& b, std::size_t first, std::size_t i,
-                               typename Group::Sums& query, float* HWY_RESTRICT slope) {
+  // Row i: q and d_out in the order in which values are stored, and what its edges share, in every
+  // lane of a head. Where the pass by columns reads q and d_out rounded, writes them so.
+  HWY_INLINE RowHeads(const BackwardRows<T>& b, std::size_t first, std::size_t i)
+      : scale_(hn::Set(Tag(), b.shape.scale)) {
     const float* q = b.q.row(i) + first * b.shape.d;
     const float* d_out = b.d_out.row(i) + first * b.shape.d;
-    Group::Query(q, query);
-    typename Group::Sums values;
-    Group::Query(d_out, values);
-    HALO_UNROLL
-    for (std::size_t v = 0; v < Group::kWidth; ++v) {
-      hn::Store(values[v], Tag(), slope + v * graph::kLanes);
-    }
+    const float* out = b.out.row(i) + first * b.shape.d;
+    Group::Query(q, query_);
+    Group::Query(d_out, slope_);
     if constexpr (sizeof(T) == 2) {
       Bf16* to = b.rounded + (i * b.shape.heads + first) * 2 * b.shape.d;
       narrow(q, kWidth, to);
       narrow(d_out, kWidth, to + kWidth);
     }
-  }
-  struct FromMemory {
-    const float* values;
-    HWY_INLINE graph::Vec operator[](std::size_t v) const {
-      return hn::Load(Tag(), values + v * graph::kLanes);
-    }
-  };
-
-  template <bool kWhole>
-  HWY_INLINE void Score(std::size_t i, std::size_t e, const typename Group::Sums& query,
-                        const float* slope, float* HWY_RESTRICT weights,
-                        float* HWY_RESTRICT slopes) const {
-    const Tag tag;
-    const std::uint32_t* columns = columns_ + offsets_[i] + e;
-    const std::size_t left = count(i) - e;
-    hn::Store(Group::template Products<kWhole>(query, k_, columns, left), tag,
-              weights + e * kHeads);
-    hn::Store(Group::template Products<kWhole>(FromMemory{slope}, v_, columns, left), tag,
-              slopes + e * kHeads);
-  }
-
-  HWY_INLINE void Mix(std::size_t i, std::size_t e, const float* HWY_RESTRICT slopes,
-                      typename Group::Sums& sums) const {
-    Group::Mix(k_.row(columns_[offsets_[i] + e]), slopes, e, sums);
-  }
-
-  // A row's records from the products of q with its keys and of d_out with its values.
-  HWY_INLINE void Slopes(const BackwardRows<T>& b, std::size_t first, std::size_t i,
-                         std::size_t count, float* HWY_RESTRICT weights,
-                         float* HWY_RESTRICT slopes) const {
-    const Tag tag;
-    const auto scale = hn::Set(tag, b.shape.scale);
-    auto high = hn::Set(tag, graph::kNone);
-    for (std::size_t e = 0; e < count; e += kEdges) {
-      float* at = weights + e * kHeads;
-      const auto scaled = hn::Mul(scale, hn::Load(tag, at));
-      hn::Store(scaled, tag, at);
-      high = hn::Max(high, scaled);
-    }
-    high = Group::MaxOfHead(high);
-    auto sum = hn::Zero(tag), mean = hn::Zero(tag);
-    for (std::size_t e = 0; e < count; e += kEdges) {
-      float* at = weights + e * kHeads;
-      auto p = simd::exp(tag, hn::Sub(hn::Load(tag, at), high));
-      if (e + kEdges > count) p = hn::IfThenElseZero(Group::Within(count - e), p);
-      hn::Store(p, tag, at);
-      sum = hn::Add(sum, p);
-      mean = hn::MulAdd(p, hn::Load(tag, slopes + e * kHeads), mean);
-    }
-    const auto share = hn::Div(hn::Set(tag, 1.0F), Group::SumOfHead(sum));
-    mean = hn::Mul(share, Group::SumOfHead(mean));
-    HWY_ALIGN float lanes[graph::kLanes];
-    auto gated = share;
-    if (b.gates.data != nullptr) {
-      for (std::size_t x = 0; x < graph::kLanes; ++x) {
-        lanes[x] = b.gates.row(i)[first + x / kEdges];
+    mean_ = graph::Sums16([&](std::size_t x) HWY_ATTR {
+      const std::size_t at = x / kEdges * kVecs * graph::kLanes;
+      Vec sum = hn::Zero(Tag());
+      HALO_UNROLL
+      for (std::size_t v = 0; v < kVecs; ++v) {
+        sum = hn::MulAdd(hn::LoadU(Tag(), d_out + at + v * graph::kLanes),
+                         hn::LoadU(Tag(), out + at + v * graph::kLanes), sum);
       }
-      gated = hn::Mul(gated, hn::Load(tag, lanes));
-    }
+      return sum;
+    });
+    lse_ = OfHeads(b.lse + i * b.shape.heads + first);
+    gate_ = b.gates.data == nullptr ? hn::Set(Tag(), 1.0F) : OfHeads(b.gates.row(i) + first);
     if (b.d_gates.data != nullptr) {
-      hn::Store(mean, tag, lanes);
+      HWY_ALIGN float lanes[graph::kLanes];
+      hn::Store(mean_, Tag(), lanes);
       for (std::size_t h = 0; h < kHeads; ++h) b.d_gates.row(i)[first + h] = lanes[h * kEdges];
     }
-    float* to = records_ + offsets_[i] * Edge::kRecord;
-    for (std::size_t e = 0; e < count; e += kEdges, to += kEdges * Edge::kRecord) {
-      const auto weight = hn::Mul(gated, hn::Load(tag, weights + e * kHeads));
-      const auto off = hn::Sub(hn::Load(tag, slopes + e * kHeads), mean);
-      const auto slope = hn::Mul(hn::Mul(scale, weight), off);
-      hn::Store(slope, tag, slopes + e * kHeads);
-      Edge::Write(weight, slope, std::min(count - e, kEdges), to);
-    }
   }
 
-  const std::uint64_t* offsets_;
-  const std::uint32_t* columns_;
-  graph_detail::Rows<T> k_, v_;
-  float* records_;
+  // A number a head, in all its lanes.
+  static HWY_INLINE Vec OfHeads(const float* values) {
+    HWY_ALIGN float lanes[graph::kLanes];
+    for (std::size_t x = 0; x < graph::kLanes; ++x) lanes[x] = values[x / kEdges];
+    return hn::Load(Tag(), lanes);
+  }
+
+  struct Pair {
+    Vec scores, by_weight;
+  };
+  // Of q with a block's keys and of d_out with its values.
+  template <bool kWhole>
+  HWY_INLINE Pair Products(const graph_detail::Rows<T>& k, const graph_detail::Rows<T>& v,
+                           const std::uint32_t* columns, std::size_t left) const {
+    return {Group::template Products<kWhole>(query_, k, columns, left),
+            Group::template Products<kWhole>(slope_, v, columns, left)};
+  }
+
+  // The records of a block's first `count` edges, and their gradients by score.
+  HWY_INLINE void Finish(Vec scores, Vec by_weight, std::size_t count, float* HWY_RESTRICT slopes,
+                         float* HWY_RESTRICT record) const {
+    const Tag tag;
+    const auto weight = hn::Mul(gate_, simd::exp(tag, hn::MulSub(scale_, scores, lse_)));
+    const auto slope = hn::Mul(hn::Mul(scale_, weight), hn::Sub(by_weight, mean_));
+    hn::Store(slope, tag, slopes);
+    Edge::Write(weight, slope, count, record);
+  }
+
+  static HWY_INLINE void Mix(const graph_detail::Rows<T>& k, const std::uint32_t* columns,
+                             std::size_t count, const float* HWY_RESTRICT slopes,
+                             typename Group::Sums& sums) {
+    for (std::size_t u = 0; u < count; ++u) Group::Mix(k.row(columns[u]), slopes, u, sums);
+  }
+
+  typename Group::Sums query_, slope_;
+  Vec mean_, lse_, gate_, scale_;
 };
 
 // kHeads heads from `first` on, of the gradients of keys and values.
@@ -432,8 +387,7 @@ template <class T>
 void RowsAny(const BackwardRows<T>& b, std::size_t begin, std::size_t end, const Scratch& scratch) {
 #if HALO_GRAPH_HEADS
   const auto group = [&](std::size_t first, auto heads, auto vectors) {
-    RowHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end,
-                                                                       scratch);
+    RowHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end);
   };
   if (graph::ForHeads(b.shape, group)) return;
 #endif
@@ -518,22 +472,37 @@ using graph_detail::Scratch;
 template <class T, class Keys, class RowsKernel, class ColumnsKernel>
 void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& mask,
               const TransposedEdges& edges, const GraphAttentionOptions& options,
-              const MatrixView& d_out, const GraphGradients& gradients, GraphWorkspace& workspace,
-              const Executor& executor, RowsKernel rows_kernel, ColumnsKernel columns_kernel) {
+              const GraphForward& saved, const MatrixView& d_out, const GraphGradients& gradients,
+              GraphWorkspace& workspace, const Executor& executor, RowsKernel rows_kernel,
+              ColumnsKernel columns_kernel) {
   const graph_detail::Shape shape = graph_detail::shape_of(options, q.cols, v.cols);
   assert(k.cols == q.cols && mask.rows() == q.rows);
   assert(mask.num_columns == k.rows);
   assert(v.rows == k.rows);
   assert(d_out.rows == q.rows && d_out.cols == v.cols);
   assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
+  Matrix own_out;
+  std::vector<float> own_lse;
+  MatrixView out = saved.out;
+  std::span<const float> lse = saved.lse;
+  if (lse.empty()) {
+    own_out = Matrix(q.rows, d_out.cols);
+    own_lse.resize(q.rows * shape.heads);
+    graph_attention_forward(q, k, v, mask, {.heads = options.heads, .scale = options.scale},
+                            own_out, own_lse, executor);
+    out = own_out;
+    lse = own_lse;
+  }
+  assert(out.rows == q.rows && out.cols == d_out.cols && lse.size() == q.rows * shape.heads);
   const std::size_t records = mask.entries() * 2 * shape.heads;
   const std::size_t copies = sizeof(T) == 2 ? q.rows * shape.heads * shape.d : 0;  // of two halves
   float* edge_weights = workspace.resize(records + copies);
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): room of its own in the workspace
   auto* rounded = reinterpret_cast<Bf16*>(edge_weights + records);
-  const graph_detail::BackwardRows<T> by_row{
-      shape,         rows_of(q),  rows_of(d_out),  rows_of(k),   rows_of(v), mask,
-      options.gates, gradients.q, gradients.gates, edge_weights, rounded};
+  const graph_detail::BackwardRows<T> by_row{shape,      rows_of(q),  rows_of(d_out),  rows_of(k),
+                                             rows_of(v), mask,        options.gates,   rows_of(out),
+                                             lse.data(), gradients.q, gradients.gates, edge_weights,
+                                             rounded};
   graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads,
                                executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
@@ -551,19 +520,19 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
 
 void graph_attention_backward(const MatrixView& q, const MatrixView& k, const MatrixView& v,
                               const CsrView& mask, const TransposedEdges& edges,
-                              const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, GraphWorkspace& workspace,
-                              const Executor& executor) {
-  backward<float>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
+                              const GraphAttentionOptions& options, const GraphForward& saved,
+                              const MatrixView& d_out, const GraphGradients& gradients,
+                              GraphWorkspace& workspace, const Executor& executor) {
+  backward<float>(q, k, v, mask, edges, options, saved, d_out, gradients, workspace, executor,
                   HWY_DYNAMIC_DISPATCH(RowsFloat), HWY_DYNAMIC_DISPATCH(ColumnsFloat));
 }
 
 void graph_attention_backward(const MatrixView& q, const HalfView& k, const HalfView& v,
                               const CsrView& mask, const TransposedEdges& edges,
-                              const GraphAttentionOptions& options, const MatrixView& d_out,
-                              const GraphGradients& gradients, GraphWorkspace& workspace,
-                              const Executor& executor) {
-  backward<Bf16>(q, k, v, mask, edges, options, d_out, gradients, workspace, executor,
+                              const GraphAttentionOptions& options, const GraphForward& saved,
+                              const MatrixView& d_out, const GraphGradients& gradients,
+                              GraphWorkspace& workspace, const Executor& executor) {
+  backward<Bf16>(q, k, v, mask, edges, options, saved, d_out, gradients, workspace, executor,
                  HWY_DYNAMIC_DISPATCH(RowsHalf), HWY_DYNAMIC_DISPATCH(ColumnsHalf));
 }
 

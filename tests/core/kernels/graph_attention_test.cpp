@@ -88,14 +88,15 @@ void expect_right(const CsrMask& mask, const Case& c, const char* isa) {
   Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
   Matrix d_q4(c.n, c.heads * c.d), d_k4(c.m, c.heads * c.d), d_v4(c.m, c.heads * c.dv);
   GraphWorkspace workspace;
-  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q, d_k, d_v}, workspace, one);
-  graph_attention_backward(q, k, v, mask, edges, options, d_out, {d_q4, d_k4, d_v4}, workspace,
+  graph_attention_backward(q, k, v, mask, edges, options, {out, lse}, d_out, {d_q, d_k, d_v},
+                           workspace, one);
+  graph_attention_backward(q, k, v, mask, edges, options, {}, d_out, {d_q4, d_k4, d_v4}, workspace,
                            four);
   ASSERT_TRUE(test::same_bytes(d_q, d_q4)) << isa;
   ASSERT_TRUE(test::same_bytes(d_k, d_k4)) << isa;
   ASSERT_TRUE(test::same_bytes(d_v, d_v4)) << isa;
   Matrix half_q(c.n, c.heads * c.d), half_dk(c.m, c.heads * c.d), half_dv(c.m, c.heads * c.dv);
-  graph_attention_backward(q, half_k, half_v, mask, edges, options, d_out,
+  graph_attention_backward(q, half_k, half_v, mask, edges, options, {half, half_lse}, d_out,
                            {half_q, half_dk, half_dv}, workspace, one);
 
   const auto allowed = [&](std::size_t i, std::size_t j) { return mask.contains(i, j); };
@@ -229,12 +230,12 @@ TEST(GraphAttention, GatesMaySubtractAndOutputsMayAddUp) {
       Matrix d_q(c.n, c.heads * c.d), d_k(c.m, c.heads * c.d), d_v(c.m, c.heads * c.dv);
       Matrix g_q(c.n, c.heads * c.d), g_k(c.m, c.heads * c.d), g_v(c.m, c.heads * c.dv);
       Matrix d_gates(c.n, c.heads);
-      graph_attention_backward(q, k, v, mask, edges, options, gated_slopes, {d_q, d_k, d_v},
+      graph_attention_backward(q, k, v, mask, edges, options, {}, gated_slopes, {d_q, d_k, d_v},
                                workspace, one);
       options.gates = gates;
       options.add = true;
       graph_attention_forward(q, k, v, mask, options, gated, {}, four);
-      graph_attention_backward(q, k, v, mask, edges, options, d_out, {g_q, g_k, g_v, d_gates},
+      graph_attention_backward(q, k, v, mask, edges, options, {}, d_out, {g_q, g_k, g_v, d_gates},
                                workspace, four);
       for (std::size_t i = 0; i < c.n; ++i) {
         for (std::size_t h = 0; h < c.heads; ++h) {
@@ -285,7 +286,7 @@ TEST(GraphAttention, GradientsAgreeWithFiniteDifferences) {
     Matrix gradients[3] = {Matrix(n, heads * d), Matrix(m, heads * d), Matrix(m, heads * d)};
     GraphWorkspace workspace;
     graph_attention_backward(inputs[0], inputs[1], inputs[2], mask, transposed_edges(mask),
-                             {.heads = heads, .scale = 0.4F}, d_out,
+                             {.heads = heads, .scale = 0.4F}, {}, d_out,
                              {gradients[0], gradients[1], gradients[2]}, workspace, Executor(1));
     for (std::size_t which = 0; which < 3; ++which) {
       for (std::size_t i = 0; i < inputs[which].rows(); ++i) {
