@@ -9,12 +9,12 @@
 #include "halo/core/kernels/code_distance.h"
 #include "halo/core/kernels/sparse_rows.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/fusion.h"
 #include "halo/gnn/z_scale.h"
 
 namespace halo::gnn {
 namespace {
 
-constexpr float kAnchorWeight = 1.5F;
 constexpr float kSmallestScore = 1e-9F;
 constexpr std::size_t kAttentionSteps = 1;
 constexpr std::size_t kRowsAhead = 12;  // rows lie anywhere in memory: ask for them early
@@ -195,22 +195,55 @@ void score_structure(const RefinementHead& head, QueryScratch& scratch, QueryScr
   for (const auto node : view.ends) view.reach[node] = 0.0F;
 }
 
-void add_anchor(std::span<const float> distances, QueryScratch& scratch,
-                std::vector<ScoredNode>& out) {
+// What a term is worth to whoever asks for it: `wants(term)`, `take(term, values)` with one value a
+// node of scratch.nodes, or one a candidate where a term says nothing about the others.
+
+// The sum of terms, weighted.
+struct WeightedSum {
+  std::span<const float> weights;
+  std::vector<ScoredNode>& out;
+
+  bool wants(std::size_t term) const { return weights[term] != 0.0F; }
+  void start(std::span<const std::uint32_t> nodes) {
+    for (const auto node : nodes) out.push_back({node, 0.0F});
+  }
+  void take(std::size_t term, std::span<const float> values) {
+    for (std::size_t i = 0; i < values.size(); ++i) out[i].score += weights[term] * values[i];
+  }
+};
+
+// Every term by itself.
+struct EveryTerm {
+  QueryTerms& out;
+
+  static bool wants(std::size_t /*term*/) { return true; }
+  void start(std::span<const std::uint32_t> nodes) {
+    out.nodes.assign(nodes.begin(), nodes.end());
+    out.values = Matrix(out.values.rows(), nodes.size());
+  }
+  void take(std::size_t term, std::span<const float> values) {
+    std::copy(values.begin(), values.end(), out.values.row(term));
+  }
+};
+
+template <class Taker>
+void take_plain(std::size_t heads, std::span<const float> distances, QueryScratch& scratch,
+                Taker& taker) {
   auto& plain = scratch.content;
   plain.assign(distances.begin(), distances.end());
   for (float& s : plain) s = -s;
   const ZScale z = z_scale(plain, scratch.sorted);
-  for (std::size_t i = 0; i < plain.size(); ++i) {
-    const float anchor = std::max(z(plain[i]), 0.0F);
-    out[i].score += kAnchorWeight * anchor * anchor * anchor * anchor;
-  }
+  for (float& s : plain) s = std::max(z(s), 0.0F);
+  if (taker.wants(plain_term(heads))) taker.take(plain_term(heads), plain);
+  for (float& s : plain) s = s * s * s * s;
+  if (taker.wants(anchor_term(heads))) taker.take(anchor_term(heads), plain);
 }
 
-void add_heads(const RefinementModel& model, std::span<const float> query,
-               std::span<const std::uint32_t> candidates, std::span<const float> distances,
-               double gate, const NodeFilter& allowed, QueryScratch& scratch,
-               std::vector<ScoredNode>& out) {
+// Each head's window, walk and state; scratch.nodes: the candidates, and those that join.
+template <class Taker>
+void attend_heads(const RefinementModel& model, std::span<const float> query,
+                  std::span<const std::uint32_t> candidates, const NodeFilter& allowed,
+                  QueryScratch& scratch, const Taker& taker) {
   const RefinementParts& parts = model.parts();
   scratch.query.assign(query.begin(), query.end());
   if (parts.unit_input) kernels::normalise(scratch.query.data(), query.size());
@@ -225,30 +258,41 @@ void add_heads(const RefinementModel& model, std::span<const float> query,
     state_similarities(view.state, head.states, candidates, scratch, scratch.similarities);
     select_window(candidates, width, scratch);
     walk(model, head, scratch, view);
-    if (head.content_share > 0.0F) attend(model, head, scratch, view);
+    if (taker.wants(head_term(h, HeadTerm::kContent)) ||
+        taker.wants(head_term(h, HeadTerm::kHub))) {
+      attend(model, head, scratch, view);
+    }
   }
-
   scratch.nodes.assign(candidates.begin(), candidates.end());
   join(model, candidates.size() / 2, allowed, scratch);
-  for (std::size_t i = candidates.size(); i < scratch.nodes.size(); ++i) {
-    out.push_back({scratch.nodes[i], 0.0F});
-  }
-  for (std::size_t h = 0; h < parts.heads.size(); ++h) {
-    const RefinementHead& head = parts.heads[h];
+}
+
+template <class Taker>
+void take_heads(const RefinementModel& model, std::size_t candidates,
+                std::span<const float> distances, QueryScratch& scratch, Taker& taker) {
+  const auto& heads = model.parts().heads;
+  for (std::size_t h = 0; h < heads.size(); ++h) {
+    const RefinementHead& head = heads[h];
     score_structure(head, scratch, scratch.views[h]);
     if (model.has_raw()) judge_raw(model, distances, scratch);
-    const auto weight = static_cast<float>(gate) * head.weight;
-    const float share = head.content_share;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      out[i].score += weight * (1.0F - share) * scratch.structure[i];
+    if (taker.wants(head_term(h, HeadTerm::kStructure))) {
+      taker.take(head_term(h, HeadTerm::kStructure), scratch.structure);
     }
-    if (share == 0.0F) continue;
+    const bool content = taker.wants(head_term(h, HeadTerm::kContent));
+    const bool hub = taker.wants(head_term(h, HeadTerm::kHub));
+    if (!content && !hub) continue;
     state_similarities(scratch.views[h].state, head.states, scratch.nodes, scratch,
                        scratch.content);
-    const ZScale z = z_scale(std::span(scratch.content).first(candidates.size()), scratch.sorted);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      out[i].score += weight * share * z(scratch.content[i]);
+    const ZScale z = z_scale(std::span(scratch.content).first(candidates), scratch.sorted);
+    if (content) {
+      for (float& s : scratch.content) s = z(s);
+      taker.take(head_term(h, HeadTerm::kContent), scratch.content);
     }
+    if (!hub) continue;
+    for (std::size_t i = 0; i < scratch.nodes.size(); ++i) {
+      scratch.content[i] = -z.inverse_span * head.threshold(scratch.nodes[i]);
+    }
+    taker.take(head_term(h, HeadTerm::kHub), scratch.content);
   }
 }
 
@@ -256,13 +300,35 @@ void add_heads(const RefinementModel& model, std::span<const float> query,
 
 void refine_query(const RefinementModel& model, std::span<const float> query,
                   std::span<const std::uint32_t> candidates, std::span<const float> distances,
-                  double gate, const NodeFilter& allowed, QueryScratch& scratch,
+                  std::span<const float> weights, const NodeFilter& allowed, QueryScratch& scratch,
                   std::vector<ScoredNode>& out) {
   out.clear();
   if (candidates.empty()) return;
-  for (const auto node : candidates) out.push_back({node, 0.0F});
-  if (gate > 0.0) add_heads(model, query, candidates, distances, gate, allowed, scratch, out);
-  add_anchor(distances, scratch, out);
+  WeightedSum sum{weights, out};
+  const std::size_t heads = model.parts().heads.size();
+  const auto of_heads = weights.first(plain_term(heads));
+  if (std::all_of(of_heads.begin(), of_heads.end(), [](float w) { return w == 0.0F; })) {
+    sum.start(candidates);
+  } else {
+    attend_heads(model, query, candidates, allowed, scratch, sum);
+    sum.start(scratch.nodes);
+    take_heads(model, candidates.size(), distances, scratch, sum);
+  }
+  take_plain(heads, distances, scratch, sum);
+}
+
+void query_terms(const RefinementModel& model, std::span<const float> query,
+                 std::span<const std::uint32_t> candidates, std::span<const float> distances,
+                 const NodeFilter& allowed, QueryScratch& scratch, QueryTerms& out) {
+  const std::size_t heads = model.parts().heads.size();
+  out.nodes.clear();
+  out.values = Matrix(num_terms(heads), 0);
+  if (candidates.empty()) return;
+  EveryTerm every{out};
+  attend_heads(model, query, candidates, allowed, scratch, every);
+  every.start(scratch.nodes);
+  take_heads(model, candidates.size(), distances, scratch, every);
+  take_plain(heads, distances, scratch, every);
 }
 
 }  // namespace halo::gnn

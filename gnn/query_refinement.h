@@ -52,16 +52,26 @@ struct QueryScratch {
 /// Which nodes may join the candidates; null allows all.
 using NodeFilter = std::function<bool(std::uint32_t)>;
 
-/// f = gate sum_heads weight ((1 - c) structure / max structure + c z(content)) + 1.5 max(z(plain),
-/// 0)^4 with c the head's content share, z(s) = (s - s_101st) / (s_1st - s_101st) over the
-/// candidates, plain = -distance.
+/// f = sum_terms weight term, the terms and weights of fusion.h: label-free, gate sum_heads weight
+/// ((1 - c) structure / max structure + c z(content)) + 1.5 max(z(plain), 0)^4 with c the head's
+/// content share, z(s) = (s - s_101st) / (s_1st - s_101st) over the candidates, plain = -distance.
 ///
-/// `query` [dim], `candidates` nearest first with their `distances`, `gate` 0 (the plain order, no
-/// further nodes) to 1. `out`: the candidates in their order, then the nodes that joined, those
-/// reached most first. O(heads (dim out_dim + candidates (out_dim + kept) + window kept)).
+/// `query` [dim], `candidates` nearest first with their `distances`, `weights`
+/// [num_terms(heads)]; where no term of a head counts, this is the plain order without further
+/// nodes. `out`: the candidates in their order, then the nodes that joined, those reached most
+/// first. O(heads (dim out_dim + candidates (out_dim + kept) + window kept)).
 void refine_query(const RefinementModel& model, std::span<const float> query,
                   std::span<const std::uint32_t> candidates, std::span<const float> distances,
-                  double gate, const NodeFilter& allowed, QueryScratch& scratch,
+                  std::span<const float> weights, const NodeFilter& allowed, QueryScratch& scratch,
                   std::vector<ScoredNode>& out);
+
+/// Every term by itself: what weights are learned from.
+struct QueryTerms {
+  std::vector<std::uint32_t> nodes;  ///< as refine_query() puts them out
+  Matrix values;                     ///< [num_terms(heads), nodes]
+};
+void query_terms(const RefinementModel& model, std::span<const float> query,
+                 std::span<const std::uint32_t> candidates, std::span<const float> distances,
+                 const NodeFilter& allowed, QueryScratch& scratch, QueryTerms& out);
 
 }  // namespace halo::gnn

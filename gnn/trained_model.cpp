@@ -18,7 +18,6 @@ constexpr std::size_t kMostLayers = 8;
 constexpr std::size_t kMostWindow = 1024;
 constexpr std::size_t kEntryClasses = 4;  // likeliest classes a walk begins at
 constexpr float kCosineWeight = 0.5F;
-constexpr float kCentroidShare = 0.25F;     // of the query's class that its centroids decide
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
 constexpr float kLargestLabelWeight = 1000.0F;
 
@@ -90,9 +89,10 @@ void check_classes(const TrainedParts& parts) {
   }
 }
 
-void check_use(float label_weight, float plain_share) {
+void check_use(float label_weight, float plain_share, float centroid_share) {
   require(label_weight >= 0 && label_weight <= kLargestLabelWeight, "label weight out of range");
   require(plain_share >= 0 && plain_share <= 1, "plain share outside 0 to 1");
+  require(centroid_share >= 0 && centroid_share <= 1, "centroid share outside 0 to 1");
 }
 
 // The scores' z, in place.
@@ -125,16 +125,18 @@ std::shared_ptr<const TrainedModel> TrainedModel::create(TrainedParts parts) {
   require(parts.label_sharpness >= 0 && std::isfinite(parts.label_sharpness),
           "label sharpness out of range");
   check_classes(parts);
-  check_use(parts.label_weight, parts.plain_share);
-  const Use use{parts.label_weight, parts.plain_share};
+  check_use(parts.label_weight, parts.plain_share, parts.centroid_share);
+  const Use use{parts.label_weight, parts.plain_share, parts.centroid_share};
   return std::shared_ptr<const TrainedModel>(
       new TrainedModel(std::make_shared<const TrainedParts>(std::move(parts)), use));
 }
 
 std::shared_ptr<const TrainedModel> TrainedModel::with_label_use(float label_weight,
-                                                                 float plain_share) const {
-  check_use(label_weight, plain_share);
-  return std::shared_ptr<const TrainedModel>(new TrainedModel(parts_, {label_weight, plain_share}));
+                                                                 float plain_share,
+                                                                 float centroid_share) const {
+  check_use(label_weight, plain_share, centroid_share);
+  const Use use{label_weight, plain_share, centroid_share};
+  return std::shared_ptr<const TrainedModel>(new TrainedModel(parts_, use));
 }
 
 std::size_t TrainedModel::memory_bytes() const {
@@ -287,7 +289,7 @@ void TrainedModel::attend(Scratch& scratch) const {
 void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
                                 std::span<const float> distances, Scratch& scratch) const {
   const ClassPosteriors& posteriors = parts_->posteriors;
-  for (float& value : scratch.classes) value *= kCentroidShare;
+  for (float& value : scratch.classes) value *= use_.centroid_share;
   const auto read = [&](std::size_t count, float share, const auto& node_of, const auto& near) {
     scratch.attention.resize(count);
     for (std::size_t j = 0; j < count; ++j) scratch.attention[j] = near(j);
@@ -301,7 +303,7 @@ void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
       }
     }
   };
-  const float share = 1.0F - kCentroidShare;
+  const float share = 1.0F - use_.centroid_share;
   read(
       std::min(parts_->label_window, scratch.nearest.size()), share * (1.0F - use_.plain_share),
       [&](std::size_t j) { return scratch.nearest[j].node; },

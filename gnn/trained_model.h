@@ -6,8 +6,9 @@
 // away in the space of the vectors. It attends to the states it found, layer by layer, and is
 // scored by
 //   f = z(content) + z(cosine) / 2 + label_weight sum_c sqrt(P(c | query) P(c | base vector)),
-// z(s) = (s - s_101st) / (s_1st - s_101st). P(c | query) is read off the neighbours it attends to,
-// in the learned space and, for `plain_share` of it, among its plain candidates. The layers are
+// z(s) = (s - s_101st) / (s_1st - s_101st). P(c | query) is a mixture: `centroid_share` of it is a
+// softmax over the classes' centroids, the rest is read off the neighbours the query attends to, in
+// the learned space and, for `plain_share` of that, among its plain candidates. The layers are
 // content layers, or those of a GNN that was trained end to end.
 //
 // Thread-safety: immutable; refine() may run on any number of threads, each with its own scratch.
@@ -51,6 +52,7 @@ struct TrainedParts {
   float label_sharpness = 4.0F;        ///< of the attention to them
   float label_weight = 0;              ///< 0: classes are not used
   float plain_share = 0;               ///< 0 to 1, see above
+  float centroid_share = 0.25F;        ///< 0 to 1, see above
   Matrix centroids;                    ///< [classes, out_dim], unit rows; none without labels
   std::vector<std::uint32_t> entries;  ///< one node a class, where walks may begin
   ClassPosteriors posteriors;          ///< [size], none without labels
@@ -61,10 +63,11 @@ class TrainedModel {
   /// Checks shapes, ranges and finiteness; throws kCorrupt naming what is wrong.
   static std::shared_ptr<const TrainedModel> create(TrainedParts parts);
 
-  /// As created: label_weight() and plain_share() are what this model uses.
+  /// As created: label_weight() and the shares are what this model uses.
   const TrainedParts& parts() const { return *parts_; }
   float label_weight() const { return use_.label_weight; }
   float plain_share() const { return use_.plain_share; }
+  float centroid_share() const { return use_.centroid_share; }
   std::size_t size() const { return parts_->size; }
   std::size_t dim() const { return parts_->dim; }
   std::size_t memory_bytes() const;
@@ -75,6 +78,8 @@ class TrainedModel {
     /// The candidates of the last refine(), best first, and their scores.
     std::vector<std::uint32_t> nodes;
     std::vector<float> scores;
+    /// P(label | query) of the last refine(), of a model that uses its classes.
+    float probability_of(std::uint32_t label) const { return classes[label] * classes[label]; }
 
    private:
     friend class TrainedModel;
@@ -102,11 +107,12 @@ class TrainedModel {
               std::uint32_t left_out = kNoNode) const;
 
   /// The same model with another use of its classes; its memory is shared.
-  std::shared_ptr<const TrainedModel> with_label_use(float label_weight, float plain_share) const;
+  std::shared_ptr<const TrainedModel> with_label_use(float label_weight, float plain_share,
+                                                     float centroid_share) const;
 
  private:
   struct Use {
-    float label_weight = 0, plain_share = 0;
+    float label_weight = 0, plain_share = 0, centroid_share = 0;
   };
   TrainedModel(std::shared_ptr<const TrainedParts> parts, Use use)
       : parts_(std::move(parts)), use_(use) {}

@@ -12,6 +12,7 @@
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/out_of_memory.h"
+#include "halo/gnn/fusion.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
@@ -19,6 +20,7 @@
 #include "halo/integration/index_identity.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/io/file.h"
+#include "halo/integration/io/fusion_io.h"
 #include "halo/integration/io/model_io.h"
 #include "halo/integration/io/snapshot_io.h"
 #include "halo/integration/io/trained_io.h"
@@ -228,8 +230,10 @@ Engine Engine::build(const MatrixView& vectors, std::span<const Id> ids,
 
 Engine Engine::refined(const gnn::RefineOptions& options, const Executor& executor, const Job& job,
                        const MatrixView& sample_queries) const try {
-  return Engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries),
+  Engine engine(snapshot_, prepare_refinement(*snapshot_, options, executor, job, sample_queries),
                 trained_);
+  engine.follow(fusion_);
+  return engine;
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory to prepare refinement"; });
 }
@@ -239,18 +243,41 @@ Engine Engine::with_snapshot(std::shared_ptr<const GraphSnapshot> changed, const
   if (!changed) throw Error(ErrorCode::kInvalidArgument, "an engine needs a snapshot");
   if (!model_) return Engine(std::move(changed));
   auto model = carry_refinement(*model_, *snapshot_, *changed, executor, job);
-  return Engine(std::move(changed), std::move(model));
+  Engine engine(std::move(changed), std::move(model));
+  engine.follow(fusion_);
+  return engine;
 }
 
 Engine Engine::recomputed(const Executor& executor, const Job& job) const {
   if (!model_) {
     throw Error(ErrorCode::kNotPrepared, "this index was never refined: prepare it first");
   }
-  return Engine(snapshot_, recompute_dirty(*model_, *snapshot_, executor, job), trained_);
+  Engine engine(snapshot_, recompute_dirty(*model_, *snapshot_, executor, job), trained_);
+  engine.follow(fusion_);
+  return engine;
 }
 
 Engine Engine::with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const {
   return Engine(snapshot_, model_, std::move(trained));
+}
+
+Engine Engine::with_fusion(std::shared_ptr<const gnn::Fusion> fusion) const {
+  Engine engine(snapshot_, model_, fusion ? nullptr : trained_);
+  if (!fusion) return engine;
+  if (!model_) {
+    throw Error(ErrorCode::kNotPrepared, "fusion weights need a refined index: prepare it first");
+  }
+  fusion->validate();
+  if (!fusion->fits(*model_)) {
+    throw Error(ErrorCode::kModelMismatch, "the fusion weights are for a model of other heads");
+  }
+  engine.fusion_ = std::move(fusion);
+  return engine;
+}
+
+// Weights of a model with the same heads, or none.
+void Engine::follow(const std::shared_ptr<const gnn::Fusion>& fusion) {
+  if (fusion && model_ && fusion->fits(*model_)) fusion_ = fusion;
 }
 
 void Engine::save(const std::filesystem::path& path, const Job& job) const try {
@@ -258,6 +285,7 @@ void Engine::save(const std::filesystem::path& path, const Job& job) const try {
   io::write_snapshot(writer, *snapshot_);
   if (model_) io::write_model(writer, *model_);
   if (trained_) io::write_trained(writer, *trained_);
+  if (fusion_) io::write_fusion(writer, *fusion_);
   writer.write(path, job);
 } catch (const std::bad_alloc&) {
   throw_out_of_memory([] { return "no memory to save an index"; });
@@ -270,8 +298,11 @@ Engine Engine::load(const std::filesystem::path& path) try {
     auto snapshot = io::read_snapshot(reader);
     auto model = io::read_model(reader);
     auto trained = io::read_trained(reader);
+    auto fusion = io::read_fusion(reader);
+    if (fusion && !model) io::fail(ErrorCode::kCorrupt, path, "fusion weights without a model");
     try {
-      return Engine(std::move(snapshot), std::move(model), std::move(trained));
+      Engine engine(std::move(snapshot), std::move(model), std::move(trained));
+      return fusion ? engine.with_fusion(std::move(fusion)) : engine;
     } catch (const Error& error) {
       io::fail(error.code(), path, error.what());
     }
@@ -298,7 +329,8 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
                             const Executor& executor, const Job& job) const try {
   const auto start = Clock::now();
   const bool refining = options.refine != RefineMode::kOff;
-  const bool trained = options.refine == RefineMode::kTrained;
+  const bool fused = options.refine == RefineMode::kTrained && fusion_;
+  const bool trained = options.refine == RefineMode::kTrained && !fused;
   if (trained && !trained_) {
     throw Error(ErrorCode::kNotPrepared, "no model was trained for this index: train one first");
   }
@@ -358,8 +390,13 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
       });
   results.search_seconds =
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
-  const double gate = trained ? 1.0 : refining ? gate_of(*model_, candidates) : 0.0;
-  results.gate = gate;
+  results.gate = trained || fused ? 1.0 : refining ? gate_of(*model_, candidates) : 0.0;
+  std::vector<float> weights;
+  if (fused) {
+    weights = fusion_->weights;
+  } else if (refining && !trained) {
+    weights = gnn::label_free_weights(*model_, results.gate);
+  }
   gnn::NodeFilter allowed;
   if (!options.filter.empty()) {
     allowed = [&filter = options.filter](std::uint32_t node) { return filter.allows(node); };
@@ -388,7 +425,7 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
               worker.scored.push_back({worker.trained.nodes[i], worker.trained.scores[i]});
             }
           } else {
-            gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, gate,
+            gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, weights,
                               allowed, worker.refine, worker.scored);
           }
           if (refine) {

@@ -28,6 +28,7 @@
 namespace halo {
 
 namespace gnn {
+struct Fusion;
 class RefinementModel;
 class TrainedModel;
 struct RefineOptions;
@@ -37,7 +38,8 @@ enum class RefineMode {
   kOff,      ///< plain snapshot search: ids, order and distances are exactly search()'s
   kAuto,     ///< candidates, and what the graph leads to from them, ordered by the label-free model
              ///< that Engine::refined() prepared
-  kTrained,  ///< candidates found and ordered by the model that train() learned
+  kTrained,  ///< candidates found and ordered by what train() learned: a model of its own, or
+             ///< weights for the terms of the label-free one
 };
 
 class SearchObserver;
@@ -134,6 +136,11 @@ class Engine {
   /// The same index with this trained model (train.h), or without one. Throws kModelMismatch for a
   /// model of another index.
   Engine with_trained(std::shared_ptr<const gnn::TrainedModel> trained) const;
+  /// The same index with these weights for the terms of its label-free model (gnn/fusion.h), and
+  /// no trained model; or, with null, without. They follow the index and its model from then on, as
+  /// long as that has the same heads. Throws kModelMismatch where the heads are others,
+  /// kNotPrepared without a label-free model.
+  Engine with_fusion(std::shared_ptr<const gnn::Fusion> fusion) const;
 
   /// Atomic: afterwards `path` holds the whole new index, or on any error exactly what it held
   /// before. Throws kNoSpace, kIo, kNotFound (no such folder) or kCancelled.
@@ -153,8 +160,13 @@ class Engine {
   const std::shared_ptr<const gnn::RefinementModel>& model() const { return model_; }
   /// Null until a model was trained for the index.
   const std::shared_ptr<const gnn::TrainedModel>& trained() const { return trained_; }
+  /// Null until weights were learned for it. At most one of this and trained() is there.
+  const std::shared_ptr<const gnn::Fusion>& fusion() const { return fusion_; }
+  /// True where RefineMode::kTrained can be asked for.
+  bool answers_trained() const { return trained_ || fusion_; }
 
  private:
+  void follow(const std::shared_ptr<const gnn::Fusion>& fusion);
   class Workers;  // the scratch memory of finished searches, for the next ones
   BatchResults answer(const MatrixView& queries, const QueryOptions& options,
                       const Executor& executor, const Job& job) const;
@@ -163,6 +175,7 @@ class Engine {
   std::shared_ptr<const GraphSnapshot> snapshot_;
   std::shared_ptr<const gnn::RefinementModel> model_;
   std::shared_ptr<const gnn::TrainedModel> trained_;
+  std::shared_ptr<const gnn::Fusion> fusion_;
 };
 
 }  // namespace halo

@@ -39,9 +39,11 @@ struct LabelSpread {
   float sharpness = 2.0F;  ///< of the attention to them
 };
 
-/// How far classes count where nothing was validated (TrainedParts::label_weight, plain_share).
+/// How far classes count where nothing was validated (TrainedParts::label_weight, and
+/// shares).
 inline constexpr float kDefaultLabelWeight = 4.0F;
 inline constexpr float kDefaultPlainShare = 0.25F;
+inline constexpr float kDefaultCentroidShare = 0.25F;
 
 class LearnedSpace {
  public:

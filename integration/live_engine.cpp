@@ -482,6 +482,10 @@ std::shared_ptr<const Engine> LiveEngine::settle_locked(const SettleOptions& opt
     } else if (old_model) {
       engine = engine.refined(old_model->parts().options, executor, job, options.sample_queries);
     }
+    const auto fusion = before->engine ? before->engine->fusion() : nullptr;
+    if (fusion && engine.model() && fusion->fits(*engine.model())) {
+      engine = engine.with_fusion(fusion);
+    }
     next = std::make_shared<const Engine>(std::move(engine));
   }
   job.check();

@@ -6,38 +6,44 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
 #include "halo/core/error.h"
 #include "halo/core/kernels/gemm.h"
+#include "halo/gnn/class_mixture.h"
 #include "halo/gnn/layer_norm.h"
 #include "halo/integration/refine.h"
 #include "halo/integration/train_checkpoint.h"
 #include "halo/integration/train_data.h"
+#include "halo/integration/train_fusion.h"
 #include "halo/integration/train_judge.h"
 #include "halo/integration/train_metrics.h"
 
 namespace halo {
 namespace {
 
-// How far classes count in the score, and the plain neighbours in a query's class; the default
-// first.
+// How far classes count in the score, and whose opinion of the query's class counts how much.
 struct LabelUse {
-  float weight, plain_share;
+  float weight = kDefaultLabelWeight;
+  float plain_share = kDefaultPlainShare, centroid_share = kDefaultCentroidShare;
 };
-constexpr std::array<LabelUse, 6> kLabelUses = {
-    {{4.0F, 0.25F}, {4.0F, 0.0F}, {4.0F, 0.6F}, {4.0F, 1.0F}, {1.0F, 0.25F}, {0.0F, 0.0F}}};
+constexpr std::array<float, 2> kOtherLabelWeights = {1.0F, 0.0F};
 constexpr std::array<LabelSpread, 3> kSpreads = {{{20, 2.0F}, {10, 3.0F}, {5, 4.0F}}};
 constexpr std::size_t kGroups = 5;  // of held-out queries: each is judged by the others' choice
-constexpr std::size_t kMostFoldRows = 100000;  // vectors x folds
+constexpr std::size_t kMostFoldRows = 100000;                // vectors x folds
+constexpr std::array<double, 3> kPulls = {64.0, 16.0, 4.0};  // FusionOptions::pull
+constexpr std::size_t kMostJudged = 2000;  // queries that fusion weights are learned from
 
 // What a trained model may be made of.
 struct Config {
   std::size_t kind = 0;  // of metric
   LabelSpread spread = kSpreads.front();
-  LabelUse use = kLabelUses.front();
+  LabelUse use;
   bool gnn = false;
+  bool fusion = false;  // of the label-free terms, instead of all the above
+  double pull = 0;      // 0: their label-free weights
 };
 struct Option {
   std::string name;  // empty: not shown in the table
@@ -107,24 +113,24 @@ std::string percent_points(double share) {
 
 // Accepts or refuses: the last line of the table is the trained model. Classes that are guessed
 // raise the mean of mAP@100 by putting a whole class first, right one time in many; P@10, a mean
-// over places, does not rise by that, so both must.
-void decide(TrainReport& report) {
+// over places, does not rise by that, so with classes both must.
+void decide(TrainReport& report, bool classes) {
   const TrainCandidate& trained = report.table.back();
   const auto automatic =
       std::find_if(report.table.begin(), report.table.end(), [&](const auto& line) {
-        return line.name == "auto" && line.gain->mean > trained.gain->mean;
+        return line.name == "auto" && line.gain->mean >= trained.gain->mean;
       });
   const std::string interval =
       "[" + percent_points(trained.gain->low) + ", " + percent_points(trained.gain->high) + "]";
   if (!(trained.gain->low > 0)) {
     report.reason = "the 95% interval of its gain over plain search, " + interval +
                     " points of mAP@100, does not lie above 0";
-  } else if (!(trained.gain_at_ten->low > 0)) {
+  } else if (classes && !(trained.gain_at_ten->low > 0)) {
     report.reason =
         "it brings no more of what is relevant into the first ten: the 95% interval of its "
         "gain in P@10 does not lie above 0";
   } else if (automatic != report.table.end()) {
-    report.reason = "label-free refinement gains more on the held-out queries";
+    report.reason = "label-free refinement gains as much on the held-out queries";
   } else {
     report.accepted = true;
     report.reason = "the 95% interval of its gain over plain search, " + interval +
@@ -163,6 +169,7 @@ std::uint64_t run_hash(const GraphSnapshot& snapshot, const TrainingData& data,
                             metric.penalty,
                             metric.initial_scale,
                             static_cast<double>(metric.check_every),
+                            static_cast<double>(metric.restarts),
                             static_cast<double>(gnn.layers),
                             static_cast<double>(gnn.heads),
                             static_cast<double>(gnn.window),
@@ -194,6 +201,7 @@ class Trainer {
           const TrainOptions& options, const Executor& executor, const Job& job)
       : engine_(engine),
         snapshot_(snapshot),
+        data_(data),
         options_(options),
         executor_(executor),
         job_(job),
@@ -222,22 +230,33 @@ class Trainer {
     if (report_.table.front().quality.queries.empty()) {
       throw Error(ErrorCode::kEmpty, "no held-out query has anything relevant to find");
     }
-    if (engine_.model()) {
+    if (engine_.model() && first.judged.empty()) {
       add_line("auto", pooled([](Fold& fold) { return fold.judge->automatic(); }));
+    } else if (engine_.model()) {
+      prepare_fusion();
+      add_line("auto", judge_fusion([&](const Fold&) { return fusion_->start(); }));
     }
-    learn_metrics();
-    if (first.num_classes > 0) choose_labels();
-    if (options_.gnn) train_gnn_layers();
+    if (!options_.only_fusion) {
+      learn_metrics();
+      if (first.num_classes > 0) choose_labels();
+      if (options_.gnn) train_gnn_layers();
+    }
+    if (fusion_) try_fusion();
     for (const Option& option : options_tried_) {
       if (!option.name.empty()) add_line(option.name, option.quality);
     }
     add_line("trained", cross_fitted(options_tried_));
     const Config chosen = options_tried_[choose(options_tried_)].config;
-    report_.view = kinds_[chosen.kind].name;
+    report_.view = chosen.fusion ? "fusion" : kinds_[chosen.kind].name;
     report_.gnn = chosen.gnn;
     report_.spread = chosen.spread;
-    decide(report_);
-    if (report_.accepted) report_.model = learn_again(chosen);
+    decide(report_, first.num_classes > 0);
+    if (report_.accepted && chosen.fusion) {
+      report_.fusion = std::make_shared<const gnn::Fusion>(
+          fusion_->fusion(chosen.pull > 0 ? fusion_->fit({}, chosen.pull) : fusion_->start()));
+    } else if (report_.accepted) {
+      report_.model = learn_again(chosen);
+    }
     return std::move(report_);
   }
 
@@ -268,6 +287,12 @@ class Trainer {
     return "fold " + std::to_string(&fold - folds_.data()) + ", " + what;
   }
 
+  RestartCheckpoints checkpoints(const std::string& of_stage) {
+    return [this, of_stage](std::size_t restart) {
+      return checkpoint_.at(of_stage + ", run " + std::to_string(restart));
+    };
+  }
+
   gnn::MetricOptions metric_options(std::size_t examples) const {
     gnn::MetricOptions options = options_.metric;
     if (options_.epochs > 0) {
@@ -292,7 +317,7 @@ class Trainer {
       }
       Config config;
       config.kind = k;
-      if (folds_.front().split.num_classes == 0) config.use = {0.0F, 0.0F};
+      if (folds_.front().split.num_classes == 0) config.use.weight = 0.0F;
       options_tried_.push_back({"model " + kinds_[k].name, config, judge(config), o > 0});
       if (choose(options_tried_) != o) continue;
       best_spaces.clear();
@@ -317,7 +342,7 @@ class Trainer {
       };
       fold.metrics.push_back(learn_metric(kinds_[kind], view, fold.split.rows, fold.split.training,
                                           metric_options(fold.split.training.size()), validate,
-                                          checkpoint_.at(stage(fold, kinds_[kind].name)), executor_,
+                                          checkpoints(stage(fold, kinds_[kind].name)), executor_,
                                           job_));
     }
     const gnn::Projection& metric = fold.metrics.back().projection.projection;
@@ -338,10 +363,13 @@ class Trainer {
     return (config.gnn ? *fold.gnn : *fold.space)
         .model(fold.split.training_labels, fold.split.num_classes, config.spread, executor_, job_);
   }
+  static std::shared_ptr<const gnn::TrainedModel> with_use(const gnn::TrainedModel& model,
+                                                           const LabelUse& use) {
+    return model.with_label_use(use.weight, use.plain_share, use.centroid_share);
+  }
   QualityTable judge(const Config& config) {
     return pooled([&](Fold& fold) {
-      return fold.judge->trained(
-          *model_of(fold, config)->with_label_use(config.use.weight, config.use.plain_share));
+      return fold.judge->trained(*with_use(*model_of(fold, config), config.use));
     });
   }
 
@@ -378,19 +406,46 @@ class Trainer {
       found = std::move(more);
       best.config = config;
     }
-    if (best.config.spread.window != before.window) best.quality = judge(best.config);
-    if (report_.examples * 2 < snapshot_.size()) return;
-    Config config = best.config;
+    const bool mostly_labelled = report_.examples * 2 >= snapshot_.size();
     std::vector<std::shared_ptr<const gnn::TrainedModel>> models;
-    for (const Fold& fold : folds_) models.push_back(model_of(fold, config));
-    for (const LabelUse& use : std::span(kLabelUses).subspan(1)) {
-      config.use = use;
+    for (const Fold& fold : folds_) models.push_back(model_of(fold, best.config));
+    if (mostly_labelled && !options_.unseen_classes) mix_opinions(models, best.config.use);
+    const auto judge_use = [&](const LabelUse& use) {
       std::size_t f = 0;
-      QualityTable quality = pooled([&](Fold& fold) {
-        return fold.judge->trained(*models[f++]->with_label_use(use.weight, use.plain_share));
-      });
-      options_tried_.push_back({"", config, std::move(quality), true});
+      return pooled([&](Fold& fold) { return fold.judge->trained(*with_use(*models[f++], use)); });
+    };
+    if (mostly_labelled || best.config.spread.window != before.window) {
+      best.quality = judge_use(best.config.use);
     }
+    if (!mostly_labelled) return;
+    Config config = best.config;
+    for (const float weight : kOtherLabelWeights) {
+      config.use.weight = weight;
+      options_tried_.push_back({"", config, judge_use(config.use), true});
+    }
+  }
+
+  // The shares under which the held-out queries' classes are likeliest.
+  void mix_opinions(std::span<const std::shared_ptr<const gnn::TrainedModel>> models,
+                    LabelUse& use) const {
+    // By themselves: centroids, learned neighbours, plain neighbours.
+    const std::array<LabelUse, 3> alone = {
+        {{use.weight, 0.0F, 1.0F}, {use.weight, 0.0F, 0.0F}, {use.weight, 1.0F, 0.0F}}};
+    std::array<std::vector<double>, 3> found;
+    for (std::size_t e = 0; e < alone.size(); ++e) {
+      for (std::size_t f = 0; f < folds_.size(); ++f) {
+        const auto more = folds_[f].judge->class_probabilities(*with_use(*models[f], alone[e]),
+                                                               folds_[f].split.all_labels);
+        found[e].insert(found[e].end(), more.begin(), more.end());
+      }
+    }
+    const double centroids = static_cast<double>(use.centroid_share);
+    const double plain = static_cast<double>(use.plain_share);
+    const std::array<double, 3> start = {centroids, (1 - centroids) * (1 - plain),
+                                         (1 - centroids) * plain};
+    const auto weights = gnn::mixture_weights(found, start);
+    use.centroid_share = static_cast<float>(weights[0]);
+    use.plain_share = static_cast<float>(weights[2] / (weights[1] + weights[2]));
   }
 
   // The examples that are nodes of the index, by node.
@@ -484,6 +539,51 @@ class Trainer {
     options_tried_.push_back({"gnn", config, judge(config), true});
   }
 
+  // All judged queries, or those held out and as many others, evenly spaced.
+  void prepare_fusion() {
+    std::vector<std::uint32_t> queries = folds_.front().split.judged;
+    if (queries.size() > kMostJudged) {
+      const std::vector<std::uint32_t>& held_out = folds_.front().split.held_out_queries;
+      const std::size_t step =
+          (queries.size() + kMostJudged - held_out.size() - 1) / (kMostJudged - held_out.size());
+      std::vector<std::uint32_t> kept;
+      for (std::size_t i = 0; i < queries.size(); ++i) {
+        if (i % step == 0 || std::binary_search(held_out.begin(), held_out.end(), queries[i])) {
+          kept.push_back(queries[i]);
+        }
+      }
+      queries = std::move(kept);
+    }
+    fusion_ = std::make_unique<FusionTrainer>(engine_, data_, queries, options_.candidates,
+                                              executor_, job_);
+  }
+  template <class Weights>
+  QualityTable judge_fusion(const Weights& weights) {
+    return pooled([&](Fold& fold) {
+      return fusion_->judge(weights(fold), fold.split.held_out_queries, fold.split.relevance);
+    });
+  }
+
+  // The label-free weights are the default. What moves them, the little first, and what learns
+  // thousands of numbers must be better beyond the noise.
+  void try_fusion() {
+    for (Option& option : options_tried_) option.variant = true;
+    Config config;
+    config.fusion = true;
+    std::vector<Option> options;
+    options.push_back({"", config, judge_fusion([&](const Fold&) { return fusion_->start(); })});
+    for (const double pull : kPulls) {
+      config.pull = pull;
+      options.push_back({"fusion " + std::to_string(std::lround(pull)), config,
+                         judge_fusion([&](const Fold& fold) {
+                           return fusion_->fit(fold.split.held_out_queries, pull);
+                         }),
+                         true});
+    }
+    options_tried_.insert(options_tried_.begin(), std::make_move_iterator(options.begin()),
+                          std::make_move_iterator(options.end()));
+  }
+
   // Once more, with what was held out, for as long as was best.
   std::shared_ptr<const gnn::TrainedModel> learn_again(const Config& chosen) {
     const TrainingSplit& split = folds_.front().split;
@@ -500,7 +600,7 @@ class Trainer {
       gnn::MetricOptions options = metric_options(split.training.size());
       options.steps = mean([&](const Fold& fold) { return fold.metrics[k].steps; });
       return learn_metric(kinds_[k], views_[kinds_[k].view], split.rows, everything, options, {},
-                          checkpoint_.at("all, " + kinds_[k].name), executor_, job_);
+                          checkpoints("all, " + kinds_[k].name), executor_, job_);
     };
     std::vector<TrainedMetric> metrics;
     if (kind.joint) {
@@ -518,12 +618,14 @@ class Trainer {
           learn_gnn(split, everything, metric, *space, gnn, checkpoint_.at("all, gnn"), nullptr);
       space = std::make_unique<LearnedSpace>(snapshot_, with_gnn(learned, metric), executor_, job_);
     }
-    return space->model(split.all_labels, split.num_classes, chosen.spread, executor_, job_)
-        ->with_label_use(chosen.use.weight, chosen.use.plain_share);
+    return with_use(
+        *space->model(split.all_labels, split.num_classes, chosen.spread, executor_, job_),
+        chosen.use);
   }
 
   const Engine& engine_;
   const GraphSnapshot& snapshot_;
+  const TrainingData& data_;
   const TrainOptions& options_;
   const Executor& executor_;
   const Job& job_;
@@ -532,6 +634,7 @@ class Trainer {
   std::vector<TrainView> views_;
   std::vector<MetricKind> kinds_;
   std::vector<Option> options_tried_;
+  std::unique_ptr<FusionTrainer> fusion_;  // of judged queries, where the index is refined
   TrainReport report_;
 };
 
@@ -552,6 +655,12 @@ void TrainOptions::validate() const {
 TrainReport train(const Engine& engine, const TrainingData& data, const TrainOptions& options,
                   const Executor& executor, const Job& job) {
   options.validate();
+  if (options.only_fusion && !data.labels.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "fusion weights are learned from judged queries");
+  }
+  if (options.only_fusion && !engine.model()) {
+    throw Error(ErrorCode::kNotPrepared, "fusion weights need a refined index: prepare it first");
+  }
   const auto floats = engine.snapshot()->with_vectors_as(CodeKind::kF32);
   return Trainer(engine, *floats, data, options, executor, job).run();
 }

@@ -16,6 +16,7 @@
 #include "halo/core/executor.h"
 #include "halo/core/matrix_view.h"
 #include "halo/core/progress.h"
+#include "halo/gnn/fusion.h"
 #include "halo/gnn/train/train_gnn.h"
 #include "halo/gnn/train/train_metric.h"
 #include "halo/gnn/trained_model.h"
@@ -46,6 +47,9 @@ struct TrainOptions {
   /// Train the full GNN too, over the best metric, and keep it where it is better. Costs time.
   bool gnn = false;
   gnn::GnnTrainOptions gnn_options;
+  /// Learn nothing but fusion weights, from judged queries on an index with label-free refinement:
+  /// a second instead of many, and eight numbers.
+  bool only_fusion = false;
   std::size_t candidates = 400;  ///< what queries will be refined with
   /// Where the state of training is kept while it runs; empty: nowhere. With `resume` it goes on
   /// from there, to the same model as without an interruption.
@@ -58,7 +62,8 @@ struct TrainOptions {
 /// One line of the validation table.
 struct TrainCandidate {
   /// "off", "auto"; metrics by themselves: "metric spectral", "whitening", "metric pca"; with the
-  /// graph and the classes: "model spectral", ...; "gnn"; and "trained": what was chosen, each
+  /// graph and the classes: "model spectral", ...; "gnn"; "fusion 16", ... (its pull);
+  /// and "trained": what was chosen, each
   /// query judged by the choice that the other queries make.
   std::string name;
   QualityTable quality;
@@ -74,8 +79,10 @@ struct TrainReport {
   LabelSpread spread;  ///< what it chose for labels
   bool accepted = false;
   std::string reason;  ///< why it was accepted or refused
-  /// Learned again from everything, the held-out included; null where training was refused.
+  /// Learned again from everything, the held-out included; both null where training was refused,
+  /// else one of them: a model, or weights for the terms of the index's label-free refinement.
   std::shared_ptr<const gnn::TrainedModel> model;
+  std::shared_ptr<const gnn::Fusion> fusion;
 };
 
 /// Learns a metric on each view, builds a whole model on each, chooses among them and among ways to
@@ -83,8 +90,9 @@ struct TrainReport {
 /// intervals of its gains in mAP@100 and P@10 over plain search lie above 0 and label-free
 /// refinement, where the index has it, is not better. The same seed gives the same model at any
 /// number of threads, interrupted or not. Throws kInvalidArgument, kEmpty (nothing to learn from,
-/// or to judge by), kUnknownId, kDimensionMismatch, kModelMismatch (the checkpoint of another run),
-/// kCancelled.
+/// or to judge by), kNotPrepared (only_fusion without
+/// label-free refinement), kUnknownId, kDimensionMismatch, kModelMismatch (the checkpoint of
+/// another run), kCancelled.
 TrainReport train(const Engine& engine, const TrainingData& data, const TrainOptions& options,
                   const Executor& executor, const Job& job = {});
 

@@ -171,6 +171,8 @@ void split_judgements(const GraphSnapshot& snapshot, const TrainingData& data,
     judged.push_back(static_cast<std::uint32_t>(query));
     nodes.insert(nodes.end(), documents.begin(), documents.end());
   }
+  split.judged = judged;
+  split.held_out_queries = queries;
   std::sort(nodes.begin(), nodes.end());
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
   split.rows = Matrix::padded(judged.size() + nodes.size(), snapshot.dim());

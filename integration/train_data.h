@@ -32,7 +32,9 @@ struct TrainingSplit {
   std::vector<Id> pool_ids;   ///< what they are judged among: the labelled vectors, or all of them
   Matrix pool_rows;           ///< theirs, as refinement sees them
   Filter filter;              ///< the pool, empty for all of them
-  Relevance relevance;        ///< of pool ids to held-out queries
+  std::vector<std::uint32_t> judged;            ///< numbers of all judged queries, ascending
+  std::vector<std::uint32_t> held_out_queries;  ///< and of those held out; none of labels
+  Relevance relevance;                          ///< of pool ids to held-out queries
 };
 
 /// Classes, numbered in the order of their labels, of the nodes with labels from 0 on; kNoClass of

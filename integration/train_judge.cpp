@@ -77,8 +77,9 @@ QualityTable TrainJudge::automatic() const {
   return quality({ids, kDepth}, split_.relevance);
 }
 
-QualityTable TrainJudge::trained(const gnn::TrainedModel& model) const {
-  std::vector<Id> ids(found_.size() * kDepth, Id{-1});
+// Calls take(query, scratch) with what refine() left in the scratch.
+template <class Take>
+void TrainJudge::refine_each(const gnn::TrainedModel& model, const Take& take) const {
   std::vector<gnn::TrainedModel::Scratch> scratch(executor_.threads());
   executor_.parallel_for_workers(
       found_.size(), kSearchesAtOnce, [&](std::size_t worker, std::size_t begin, std::size_t end) {
@@ -92,12 +93,29 @@ QualityTable TrainJudge::trained(const gnn::TrainedModel& model) const {
           }
           model.refine(split_.validation_queries.row_span(q), found.nodes, found.distances,
                        candidates_, allows, own, found.self);
-          for (std::size_t i = 0; i < std::min(kDepth, own.nodes.size()); ++i) {
-            ids[q * kDepth + i] = engine_.snapshot()->id(own.nodes[i]);
-          }
+          take(q, own);
         }
       });
+}
+
+QualityTable TrainJudge::trained(const gnn::TrainedModel& model) const {
+  std::vector<Id> ids(found_.size() * kDepth, Id{-1});
+  refine_each(model, [&](std::size_t q, const gnn::TrainedModel::Scratch& own) {
+    for (std::size_t i = 0; i < std::min(kDepth, own.nodes.size()); ++i) {
+      ids[q * kDepth + i] = engine_.snapshot()->id(own.nodes[i]);
+    }
+  });
   return quality({ids, kDepth}, split_.relevance);
+}
+
+std::vector<double> TrainJudge::class_probabilities(const gnn::TrainedModel& model,
+                                                    std::span<const std::uint32_t> labels) const {
+  std::vector<double> probabilities(found_.size(), 0.0);
+  refine_each(model, [&](std::size_t q, const gnn::TrainedModel::Scratch& own) {
+    if (own.nodes.empty()) return;
+    probabilities[q] = static_cast<double>(own.probability_of(labels[found_[q].self]));
+  });
+  return probabilities;
 }
 
 QualityTable TrainJudge::in_space(const MatrixView& queries, const MatrixView& pool) const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,10 @@ class TrainJudge {
   QualityTable automatic() const;
   /// A query that is itself a base vector is neither candidate nor neighbour.
   QualityTable trained(const gnn::TrainedModel& model) const;
+  /// P(its class | query) for every held-out query, by the model's mixture; `labels`: a node's
+  /// class. Only where the held-out are base vectors.
+  std::vector<double> class_probabilities(const gnn::TrainedModel& model,
+                                          std::span<const std::uint32_t> labels) const;
   /// The order of cosines: `queries` and `pool` are the held-out queries and the judged vectors in
   /// some space, rows of unit length.
   QualityTable in_space(const MatrixView& queries, const MatrixView& pool) const;
@@ -42,6 +47,8 @@ class TrainJudge {
     std::vector<float> distances;
     std::uint32_t self;  // the query's own node, gnn::kNoNode where it has none
   };
+  template <class Take>
+  void refine_each(const gnn::TrainedModel& model, const Take& take) const;
   void rank(std::size_t query, std::span<const float> cosines, std::span<Id> out) const;
 
   const Engine& engine_;

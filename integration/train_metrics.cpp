@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "halo/core/error.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr std::size_t kSpectrumSample = 20000;
 constexpr std::size_t kSpectralRank = 256;
 constexpr std::size_t kPcaRank = 128;
+constexpr std::uint64_t kSeedStep = 0x9e3779b97f4a7c15ULL;  // restarts draw other batches
 
 }  // namespace
 
@@ -57,7 +59,7 @@ Matrix apply(const gnn::Projection& projection, const MatrixView& rows, const Ex
 TrainedMetric learn_metric(const MetricKind& kind, const TrainView& view, const MatrixView& rows,
                            std::span<const gnn::Example> examples,
                            const gnn::MetricOptions& options, const gnn::ValidateMetric& validate,
-                           const gnn::Checkpointing& checkpointing, const Executor& executor,
+                           const RestartCheckpoints& checkpoints, const Executor& executor,
                            const Job& job) {
   const Matrix in_view = apply(view.projection, rows, executor);
   TrainedMetric trained;
@@ -66,11 +68,23 @@ TrainedMetric learn_metric(const MetricKind& kind, const TrainView& view, const 
   if (kind.whitening) {
     weights = gnn::within_group_whitening(in_view, examples, {}, executor);
   } else {
-    gnn::LearnedMetric metric =
-        gnn::train_metric(in_view, examples, options, executor, job, validate, checkpointing);
-    weights = std::move(metric.weights);
-    trained.steps = metric.best_step;
-    scale = metric.scale;
+    weights = Matrix(in_view.cols(), in_view.cols());
+    double log_scale = 0, steps = 0;
+    const float share = 1.0F / static_cast<float>(options.restarts);
+    gnn::MetricOptions run = options;
+    for (std::size_t restart = 0; restart < options.restarts; ++restart) {
+      run.seed = options.seed ^ (restart * kSeedStep);
+      const gnn::LearnedMetric metric =
+          gnn::train_metric(in_view, examples, run, executor, job, validate, checkpoints(restart));
+      for (std::size_t i = 0; i < weights.rows(); ++i) {
+        kernels::axpy(share, metric.weights.row(i), weights.row(i), weights.cols());
+      }
+      log_scale += std::log(static_cast<double>(metric.scale));
+      steps += static_cast<double>(metric.best_step);
+    }
+    const auto restarts = static_cast<double>(options.restarts);
+    scale = static_cast<float>(std::exp(log_scale / restarts));
+    trained.steps = static_cast<std::size_t>(std::lround(steps / restarts));
   }
   trained.projection = {kind.name, gnn::compose(weights, view.projection, executor), scale, nullptr,
                         0};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -38,11 +39,16 @@ struct TrainedMetric {
   std::size_t steps = 0;  ///< where validation was best
 };
 
-/// Learned from `examples`, which number `rows`, as refinement sees the vectors.
+/// What the checkpoint knows of each restart.
+using RestartCheckpoints = std::function<gnn::Checkpointing(std::size_t restart)>;
+
+/// Learned from `examples`, which number `rows`, as refinement sees the vectors. W is the mean over
+/// options.restarts runs: all begin at I, so that their mean is a metric too, and a better one than
+/// each (Wortsman et al., "Model soups", 2022).
 TrainedMetric learn_metric(const MetricKind& kind, const TrainView& view, const MatrixView& rows,
                            std::span<const gnn::Example> examples,
                            const gnn::MetricOptions& options, const gnn::ValidateMetric& validate,
-                           const gnn::Checkpointing& checkpointing, const Executor& executor,
+                           const RestartCheckpoints& checkpoints, const Executor& executor,
                            const Job& job);
 
 /// Metrics side by side, each with the same say in the cosine of `rows` on average.

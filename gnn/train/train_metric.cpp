@@ -36,6 +36,7 @@ void MetricOptions::validate() const {
   check(penalty >= 0 && std::isfinite(penalty), "penalty must not be negative");
   check(initial_scale > 0 && std::isfinite(initial_scale), "initial_scale must be above 0");
   check(check_every >= 1, "check_every must be at least 1");
+  check(restarts >= 1, "restarts must be at least 1");
 }
 
 MetricGradient metric_gradient(const MatrixView& rows, std::span<const std::uint32_t> groups,

@@ -26,6 +26,9 @@ struct MetricOptions {
   float penalty = 0.02F;    ///< times |W - I|^2 / r: raising it keeps W nearer to the view
   float initial_scale = 10.0F;   ///< of the cosines in the softmax; learned from there
   std::size_t check_every = 50;  ///< steps between validations
+  /// Runs over other batches, whose W are averaged (integration/train_metrics.h): raising it costs
+  /// time, linearly, and takes the batches' chance out of W.
+  std::size_t restarts = 4;
   std::uint64_t seed = 1;
 
   void validate() const;  ///< throws kInvalidArgument

@@ -81,6 +81,7 @@ struct TrainCommand {
   std::size_t candidates = 400;
   bool unseen_classes = false;
   bool gnn = false;
+  bool only_fusion = false;
   double label_share = 1.0;          ///< of the labels, drawn by the seed
   std::filesystem::path checkpoint;  ///< empty: none
   bool resume = false;

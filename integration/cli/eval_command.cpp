@@ -268,7 +268,7 @@ void run_eval(const EvalCommand& command, Session& session) {
   if (engine.model()) {
     all.push_back(measure(command, engine, queries, RefineMode::kAuto, reference, session));
   }
-  if (engine.trained()) {
+  if (engine.answers_trained()) {
     all.push_back(measure(command, engine, queries, RefineMode::kTrained, reference, session));
   }
   report(command, engine, queries.rows, all, session);

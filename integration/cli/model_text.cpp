@@ -111,4 +111,21 @@ std::string change_text(const gnn::RefinementModel& model) {
   return text + (full_refine_advised(parts) ? ": run halo refine" : "");
 }
 
+nlohmann::ordered_json fusion_facts(const gnn::Fusion& fusion) {
+  nlohmann::ordered_json facts;
+  for (std::size_t t = 0; t < fusion.weights.size(); ++t) {
+    facts[fusion.term_name(t)] = fusion.weights[t];
+  }
+  return facts;
+}
+
+std::string fusion_text(const gnn::Fusion& fusion) {
+  std::string text;
+  for (std::size_t t = 0; t < fusion.weights.size(); ++t) {
+    text += (t == 0 ? "" : ", ") + fusion.term_name(t) + ' ' +
+            fixed(static_cast<double>(fusion.weights[t]), 2);
+  }
+  return text;
+}
+
 }  // namespace halo::cli

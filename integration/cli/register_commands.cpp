@@ -197,6 +197,9 @@ void register_train(CLI::App& app, CommonOptions& common, Command& chosen) {
       ->capture_default_str();
   sub->add_flag("--gnn", command->gnn,
                 "Also train the full GNN over the metric, end to end; kept where it is better");
+  sub->add_flag("--only-fusion", command->only_fusion,
+                "Learn only how much each term of label-free refinement counts: takes a second")
+      ->needs(qrels);
   CLI::Option* checkpoint =
       sub->add_option("--checkpoint", command->checkpoint,
                       "Keep the state of training in this file (.safetensors) while it runs");

@@ -6,6 +6,7 @@
 #include "halo/gnn/trained_model.h"
 #include "halo/integration/cli/commands.h"
 #include "halo/integration/cli/label_files.h"
+#include "halo/integration/cli/model_text.h"
 #include "halo/integration/cli/outputs.h"
 #include "halo/integration/cli/text.h"
 #include "halo/integration/engine.h"
@@ -35,6 +36,19 @@ void keep_share(double share, std::uint64_t seed, const GraphSnapshot& snapshot,
   }
 }
 
+// Judgements of vectors that the index does not hold (skipped when it was built, or removed since)
+// cannot be learned from.
+std::size_t leave_out_absent(const GraphSnapshot& snapshot,
+                             std::vector<io::Judgement>& judgements) {
+  const std::size_t left_out = std::erase_if(judgements, [&](const io::Judgement& judgement) {
+    return !snapshot.find(judgement.id).has_value();
+  });
+  if (judgements.empty()) {
+    throw Error(ErrorCode::kUnknownId, "the index holds none of the judged ids");
+  }
+  return left_out;
+}
+
 nlohmann::ordered_json facts_of(const TrainCandidate& candidate) {
   nlohmann::ordered_json facts = {{"name", candidate.name}};
   for (const Measure measure : kMeasures) {
@@ -48,12 +62,13 @@ nlohmann::ordered_json facts_of(const TrainCandidate& candidate) {
   return facts;
 }
 
-void report(const TrainCommand& command, const TrainReport& trained, double seconds,
-            Session& session) {
+void report(const TrainCommand& command, const TrainReport& trained, std::size_t left_out,
+            double seconds, Session& session) {
   nlohmann::ordered_json facts = {
       {"index", command.index.string()},
       {"examples", trained.examples},
       {"classes", trained.classes},
+      {"judgements_left_out", left_out},
       {"validation_queries", trained.table.front().quality.queries.size()},
       {"validation", nlohmann::ordered_json::array()},
       {"metric", trained.view},
@@ -69,11 +84,17 @@ void report(const TrainCommand& command, const TrainReport& trained, double seco
   if (trained.model) {
     facts["label_weight"] = trained.model->label_weight();
     facts["plain_share"] = trained.model->plain_share();
+    facts["centroid_share"] = trained.model->centroid_share();
     facts["memory_bytes"] = trained.model->memory_bytes();
   }
+  if (trained.fusion) facts["fusion"] = fusion_facts(*trained.fusion);
   session.report(facts, [&](std::ostream& out) {
     out << with_commas(trained.examples) << " examples, judged by "
-        << with_commas(trained.table.front().quality.queries.size()) << " held-out queries\n\n";
+        << with_commas(trained.table.front().quality.queries.size()) << " held-out queries\n";
+    if (left_out > 0) {
+      out << with_commas(left_out) << " judgements are of ids that the index does not hold\n";
+    }
+    out << '\n';
     std::vector<std::string> header = {"validation"};
     for (const Measure measure : kMeasures) header.emplace_back(measure_name(measure));
     header.insert(header.end(), {"mAP gain", "95% from", "95% to"});
@@ -97,6 +118,10 @@ void report(const TrainCommand& command, const TrainReport& trained, double seco
         << (trained.accepted ? "Accepted: " : "Refused: ") << trained.reason << ".\n"
         << "Training took " << duration(seconds) << " on " << session.executor().threads()
         << " threads.\n";
+    if (trained.fusion) {
+      out << "Weights of the label-free terms: " << fusion_text(*trained.fusion)
+          << "; search with --refine trained.\n";
+    }
     if (trained.model) {
       out << "The model, on the metric " << trained.view << ", takes "
           << bytes(trained.model->memory_bytes()) << "; search with --refine trained.\n";
@@ -118,6 +143,7 @@ void run_train(const TrainCommand& command, Session& session) {
   const Engine engine = Engine::load(command.index);
   TrainingData data;
   Matrix queries;
+  std::size_t left_out = 0;
   if (!command.labels.empty()) {
     data.labels = labels_of_nodes(command.labels, command.label_ids, *engine.snapshot());
     keep_share(command.label_share, session.common().seed.value_or(1), *engine.snapshot(),
@@ -126,6 +152,7 @@ void run_train(const TrainCommand& command, Session& session) {
     queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
     data.queries = queries;
     data.judgements = io::load_qrels(command.qrels, queries.rows());
+    left_out = leave_out_absent(*engine.snapshot(), data.judgements);
   }
   TrainOptions options;
   options.validation_fraction = command.validation_fraction;
@@ -133,6 +160,7 @@ void run_train(const TrainCommand& command, Session& session) {
   options.epochs = command.epochs;
   options.candidates = command.candidates;
   options.gnn = command.gnn;
+  options.only_fusion = command.only_fusion;
   options.checkpoint = command.checkpoint;
   options.resume = command.resume;
   options.metric.seed = session.common().seed.value_or(options.metric.seed);
@@ -141,10 +169,18 @@ void run_train(const TrainCommand& command, Session& session) {
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();
   if (trained.accepted) {
-    engine.with_trained(trained.model).save(command.index);
-    if (!command.export_model.empty()) io::export_model(command.export_model, *trained.model);
+    const Engine learned =
+        trained.fusion ? engine.with_fusion(trained.fusion) : engine.with_trained(trained.model);
+    learned.save(command.index);
+    if (!command.export_model.empty()) {
+      if (trained.fusion) {
+        io::export_fusion(command.export_model, *trained.fusion);
+      } else {
+        io::export_model(command.export_model, *trained.model);
+      }
+    }
   }
-  report(command, trained, taken.count(), session);
+  report(command, trained, left_out, taken.count(), session);
   if (!trained.accepted) {
     throw Error(ErrorCode::kNoGain, "training was refused and " + command.index.string() +
                                         " left as it was: " + trained.reason);

@@ -59,6 +59,7 @@ enum class SectionKind : std::uint32_t {
   kTrainedWindows = 35,
   kTrainedClasses = 36,
   kTrainedGnn = 37,
+  kFusion = 38,  // fusion_io.h
 };
 
 inline constexpr std::uint32_t kBundleVersion = 1;

@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kMetricFormat = "halo.metric.1";
 constexpr const char* kGnnFormat = "halo.gnn.1";
+constexpr const char* kFusionFormat = "halo.fusion.1";
 constexpr std::size_t kMostWindow = 1024;
 
 // The shortest text that reads back as the same number.
@@ -158,6 +159,38 @@ LearnedProjection import_model(const std::filesystem::path& path, const GraphSna
                             scale.values[0], nullptr, 0};
   if (format == kGnnFormat) read_gnn(file, learned);
   return learned;
+}
+
+void export_fusion(const std::filesystem::path& path, const gnn::Fusion& fusion,
+                   const FileSystem& file_system) {
+  std::string heads;
+  for (const std::string& head : fusion.heads) heads += (heads.empty() ? "" : ",") + head;
+  TensorFile file;
+  file.metadata = {{"format", kFusionFormat}, {"heads", heads}};
+  file.add("fusion.weights", fusion.weights);
+  write_safetensors(path, file, file_system);
+}
+
+std::shared_ptr<const gnn::Fusion> import_fusion(const std::filesystem::path& path,
+                                                 const FileSystem& file_system) {
+  const ModelFile file(path, file_system);
+  if (file.text("format") != kFusionFormat) return nullptr;
+  auto fusion = std::make_shared<gnn::Fusion>();
+  std::string name;
+  for (const char letter : file.text("heads") + ',') {
+    if (letter != ',') {
+      name += letter;
+    } else {
+      fusion->heads.push_back(std::exchange(name, {}));
+    }
+  }
+  fusion->weights = file.tensor("fusion.weights").values;
+  try {
+    fusion->validate();
+  } catch (const Error& error) {
+    file.refuse(ErrorCode::kCorrupt, error.what());
+  }
+  return fusion;
 }
 
 }  // namespace halo::io

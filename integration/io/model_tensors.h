@@ -12,6 +12,10 @@
 //                      local and global the softmax attention, logits gnn_scale <q, k>, over the
 //                      node's window and over the layer's global nodes
 //
+// Learned fusion weights are a file of their own:
+//   fusion.weights     [terms]       in the order of gnn/fusion.h
+//   metadata           format = "halo.fusion.1"; heads = their names, separated by commas
+//
 //   metadata           format = "halo.metric.1" (without a GNN) or "halo.gnn.1"; view; unit_input =
 //                      "true" or "false" (vectors are scaled to unit length before the mean is
 //                      subtracted: cosine and ip indexes). halo.gnn.1: gnn_heads, gnn_scale,
@@ -21,6 +25,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 
 #include "halo/integration/io/file.h"
 #include "halo/integration/train.h"
@@ -36,5 +41,12 @@ void export_model(const std::filesystem::path& path, const gnn::TrainedModel& mo
 /// another dimension or kind of index than `snapshot`'s.
 LearnedProjection import_model(const std::filesystem::path& path, const GraphSnapshot& snapshot,
                                const FileSystem& file_system = posix_file_system());
+
+void export_fusion(const std::filesystem::path& path, const gnn::Fusion& fusion,
+                   const FileSystem& file_system = posix_file_system());
+/// Null for a file of another format; kCorrupt for weights that do not fit the heads or are out of
+/// range. Other errors as read_safetensors.
+std::shared_ptr<const gnn::Fusion> import_fusion(
+    const std::filesystem::path& path, const FileSystem& file_system = posix_file_system());
 
 }  // namespace halo::io

@@ -85,6 +85,7 @@ Sizes parse_manifest(const BundleReader& reader, gnn::TrainedParts& parts) {
     parts.layer.neighbour_share = real_of(json.at("neighbour_share"));
     parts.label_weight = real_of(json.at("label_weight"));
     parts.plain_share = real_of(json.at("plain_share"));
+    if (json.contains("centroid_share")) parts.centroid_share = real_of(json.at("centroid_share"));
     if (form > 1) {
       parts.label_window = count_of(json.at("label_window"));
       parts.label_sharpness = real_of(json.at("label_sharpness"));
@@ -202,6 +203,7 @@ void write_trained(BundleWriter& writer, const gnn::TrainedModel& model) {
             {"neighbour_share", parts.layer.neighbour_share},
             {"label_weight", model.label_weight()},
             {"plain_share", model.plain_share()},
+            {"centroid_share", model.centroid_share()},
             {"label_window", parts.label_window},
             {"label_sharpness", parts.label_sharpness}};
   if (parts.gnn) {

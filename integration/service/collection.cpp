@@ -530,7 +530,7 @@ Collection::Stats Collection::stats() const {
   stats.commits = commits_;
   stats.logged = applied_ - saved_;
   stats.refined = engine && engine->model();
-  stats.trained = engine && engine->trained();
+  stats.trained = engine && engine->answers_trained();
   stats.writable = !failed_;
   const std::lock_guard<std::mutex> lock(sample_mutex_);
   stats.sampled_queries = samples_.size();

@@ -42,7 +42,7 @@ const Engine& small_engine() {
         *refined.snapshot(),
         {"pca", gnn::Projection(std::vector<float>(kSmallDim, 0.0F), std::move(basis)), 10.0F},
         labels, kSmallClasses, executor);
-    return refined.with_trained(trained->with_label_use(0.5F, 0.25F));
+    return refined.with_trained(trained->with_label_use(0.5F, 0.25F, 0.25F));
   }();
   return kEngine;
 }

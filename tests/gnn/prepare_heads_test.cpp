@@ -8,6 +8,7 @@
 
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/fusion.h"
 #include "halo/gnn/harm_gate.h"
 #include "halo/gnn/query_refinement.h"
 #include "support/test_support.h"
@@ -146,7 +147,7 @@ TEST(PrepareHeads, SurvivesOneVectorAndConstantData) {
     QueryScratch scratch;
     std::vector<ScoredNode> scored;
     refine_query(*model, same.row_span(0), std::vector<std::uint32_t>{0}, std::vector<float>{0.0F},
-                 1.0, {}, scratch, scored);
+                 label_free_weights(*model, 1.0), {}, scratch, scored);
     ASSERT_GE(scored.size(), 1U);
     for (const ScoredNode& s : scored) EXPECT_TRUE(s.score >= 0 && s.score <= 1) << n;
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gnn/refinement_fixture.h"
+#include "halo/gnn/fusion.h"
 
 namespace halo::gnn {
 namespace {
@@ -149,7 +150,8 @@ TEST(QueryRefinement, FollowsTheFormulas) {
           const auto expected = reference(*model, query, candidates, distances, gate);
           for (float& v : query) v *= 3.0F;  // cosine does not see the query's length
           std::vector<ScoredNode> scored;
-          refine_query(*model, query, candidates, distances, gate, {}, scratch, scored);
+          refine_query(*model, query, candidates, distances, label_free_weights(*model, gate), {},
+                       scratch, scored);
           ASSERT_EQ(scored.size(), expected.size());
           std::size_t others = 0;
           for (std::size_t i = 0; i < scored.size(); ++i) {
@@ -175,13 +177,52 @@ TEST(QueryRefinement, AClosedGateKeepsThePlainOrderAndAddsNothing) {
   QueryScratch scratch;
   std::vector<ScoredNode> scored;
   refine_query(*model, f.vectors.row_span(9), candidates, f.distances(f.vectors.row(9), candidates),
-               0.0, {}, scratch, scored);
+               label_free_weights(*model, 0.0), {}, scratch, scored);
   ASSERT_EQ(scored.size(), 100U);
   for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(scored[i].node, candidates[i]);
   EXPECT_TRUE(std::is_sorted(scored.begin(), scored.end(),
                              [](const auto& a, const auto& b) { return a.score > b.score; }));
-  refine_query(*model, f.vectors.row_span(9), {}, {}, 1.0, {}, scratch, scored);
+  refine_query(*model, f.vectors.row_span(9), {}, {}, label_free_weights(*model, 1.0), {}, scratch,
+               scored);
   EXPECT_TRUE(scored.empty());
+}
+
+// The weighted sum of the terms by themselves is the score, hub and plain included.
+TEST(QueryRefinement, TermsAddUpToTheScore) {
+  RefinementFixture f;
+  const auto model = RefinementModel::create(std::move(f.parts));
+  std::vector<float> weights = label_free_weights(*model, 0.7);
+  ASSERT_EQ(weights.size(), num_terms(2));
+  EXPECT_NEAR(weights[head_term(0, HeadTerm::kStructure)], 0.7F * 0.4F * 0.5F, 1e-6);
+  weights[head_term(1, HeadTerm::kContent)] = 0.3F;
+  weights[head_term(0, HeadTerm::kHub)] = 0.2F;
+  weights[plain_term(2)] = 0.9F;
+  QueryScratch scratch;
+  QueryTerms terms;
+  std::vector<ScoredNode> scored;
+  for (const std::size_t row : {4U, 90U, 201U}) {
+    const Nodes candidates = f.nearest(f.vectors.row(row), 60);
+    const auto distances = f.distances(f.vectors.row(row), candidates);
+    query_terms(*model, f.vectors.row_span(row), candidates, distances, {}, scratch, terms);
+    refine_query(*model, f.vectors.row_span(row), candidates, distances, weights, {}, scratch,
+                 scored);
+    ASSERT_EQ(terms.nodes.size(), scored.size());
+    for (std::size_t i = 0; i < scored.size(); ++i) {
+      EXPECT_EQ(terms.nodes[i], scored[i].node);
+      float sum = 0;
+      for (std::size_t t = 0; t < weights.size(); ++t) sum += weights[t] * terms.values.row(t)[i];
+      EXPECT_NEAR(sum, scored[i].score, 1e-5);
+    }
+    for (const std::size_t head : {0U, 1U}) {
+      const float* hub = terms.values.row(head_term(head, HeadTerm::kHub));
+      for (std::size_t i = 1; i < scored.size(); ++i) {
+        const auto& of = model->parts().heads[head];
+        EXPECT_EQ(hub[i] > hub[0], of.threshold(terms.nodes[i]) < of.threshold(terms.nodes[0]));
+      }
+    }
+  }
+  query_terms(*model, f.vectors.row_span(9), {}, {}, {}, scratch, terms);
+  EXPECT_TRUE(terms.nodes.empty());
 }
 
 TEST(QueryRefinement, OnlyAllowedNodesJoinAndNoneTwice) {
@@ -194,7 +235,8 @@ TEST(QueryRefinement, OnlyAllowedNodesJoinAndNoneTwice) {
     const Nodes candidates = f.nearest(f.vectors.row(i), 12);
     const auto even = [](std::uint32_t node) { return node % 2 == 0; };
     refine_query(*model, f.vectors.row_span(i), candidates,
-                 f.distances(f.vectors.row(i), candidates), 1.0, even, scratch, scored);
+                 f.distances(f.vectors.row(i), candidates), label_free_weights(*model, 1.0), even,
+                 scratch, scored);
     std::set<std::uint32_t> seen;
     for (const ScoredNode& s : scored) EXPECT_TRUE(seen.insert(s.node).second);
     EXPECT_LE(scored.size(), 18U);
@@ -211,7 +253,8 @@ TEST(QueryRefinement, AScratchServesQueriesAndModelsInAnyOrder) {
     const Nodes candidates = f.nearest(f.vectors.row(row), 40);
     std::vector<ScoredNode> scored;
     refine_query(model, f.vectors.row_span(row), candidates,
-                 f.distances(f.vectors.row(row), candidates), 1.0, {}, scratch, scored);
+                 f.distances(f.vectors.row(row), candidates), label_free_weights(model, 1.0), {},
+                 scratch, scored);
     return scored;
   };
   QueryScratch shared;

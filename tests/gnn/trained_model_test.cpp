@@ -78,7 +78,7 @@ TEST(TrainedModel, TheWalkLeavesItsCandidatesAndTheClassesOrder) {
 }
 
 TEST(TrainedModel, WithoutLabelsTheNearestInTheLearnedSpaceComeFirst) {
-  const auto model = TrainedModel::create(parts())->with_label_use(0.0F, 0.0F);
+  const auto model = TrainedModel::create(parts())->with_label_use(0.0F, 0.0F, 0.25F);
   TrainedModel::Scratch scratch;
   model->refine(kQuery, kCandidates, kDistances, kSize, {}, scratch);
   const auto cosine = [&](std::uint32_t node) {
@@ -118,8 +118,9 @@ TEST(TrainedModel, RefusesForgedParts) {
   refuse("label weight", [](TrainedParts& p) { p.label_weight = -1; });
   refuse("not finite",
          [](TrainedParts& p) { p.centroids.row(0)[0] = std::numeric_limits<float>::quiet_NaN(); });
-  halo::test::expect_error(ErrorCode::kCorrupt, "plain share",
-                           [] { TrainedModel::create(parts())->with_label_use(1.0F, 2.0F); });
+  halo::test::expect_error(ErrorCode::kCorrupt, "plain share", [] {
+    TrainedModel::create(parts())->with_label_use(1.0F, 2.0F, 0.25F);
+  });
 }
 
 }  // namespace

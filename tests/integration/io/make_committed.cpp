@@ -48,7 +48,7 @@ Engine trained() {
       *engine.snapshot(),
       {"pca", gnn::Projection(std::vector<float>(kCommittedDim), std::move(basis)), 10.0F}, labels,
       kCommittedClasses, Executor(1));
-  return engine.with_trained(model->with_label_use(0.5F, 0.25F));
+  return engine.with_trained(model->with_label_use(0.5F, 0.25F, 0.25F));
 }
 
 void write(const std::filesystem::path& folder) {

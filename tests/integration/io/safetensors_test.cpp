@@ -183,6 +183,23 @@ TEST_F(ModelTensors, AnExportedModelIsImportedAsItWas) {
   expect_same(before, read_safetensors(folder_ / "again"), 1.0F);
 }
 
+TEST_F(ModelTensors, FusionWeightsAreAFileOfTheirOwn) {
+  const gnn::Fusion fusion{{"c", "g"}, {0.5F, 0.25F, 0.0F, 1.0F, 0.0F, 0.125F, 0.0F, 1.5F}};
+  export_fusion(folder_ / "f", fusion);
+  const auto again = import_fusion(folder_ / "f");
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->heads, fusion.heads);
+  EXPECT_EQ(again->weights, fusion.weights);
+  EXPECT_EQ(again->term_name(3), "structure g");
+  EXPECT_EQ(again->term_name(7), "anchor");
+  write_safetensors(folder_ / "m", model(8));
+  EXPECT_EQ(import_fusion(folder_ / "m"), nullptr);
+  TensorFile file = read_safetensors(folder_ / "f");
+  file.metadata["heads"] = "c";
+  write_safetensors(folder_ / "f", file);
+  expect_error(ErrorCode::kCorrupt, "one weight a term", [&] { import_fusion(folder_ / "f"); });
+}
+
 // A metric of 8 to 4 dimensions and one GNN layer of 2 heads, made by PyTorch.
 TEST_F(ModelTensors, AModelWrittenByPyTorchBecomesOneOfTheIndex) {
   const std::string command = "/usr/bin/python3 '" HALO_SOURCE_DIR

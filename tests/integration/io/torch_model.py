@@ -4,29 +4,12 @@ of 2 heads, with an example of what the layer computes. Exit code 77 where PyTor
 
     torch_model.py TO
 """
-import json
-import struct
 import sys
 
-try:
-    import torch
-except ImportError:
-    sys.exit(77)
+sys.dont_write_bytecode = True
+from torch_safetensors import save, torch
 
 DIM, RANK, HEADS, SCALE = 8, 4, 2, 12.5
-
-
-def save(path, tensors, metadata):
-    header, offset = {"__metadata__": metadata}, 0
-    for name, tensor in tensors.items():
-        end = offset + 4 * tensor.numel()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
-            file.write(bytes(tensor.contiguous().numpy().tobytes()))
 
 
 def attend(x, keys, layer):
