@@ -15,10 +15,10 @@ struct Cost {
   double row, row_dim;    // of a row: packing, softmax's ends
   double call;            // of a call, shared by its heads
 };
-constexpr Cost kDense{1.4, 0.048, 80.0, 2.6, 0.0};
-constexpr Cost kMasking{1.5, 0.0, 0.0, 0.0, 0.0};  // of a masked dense pair, beside kDense
-constexpr Cost kTiles{0.75, 0.052, 20.0, 0.3, 7000.0};
-constexpr Cost kEdges{3.2, 0.165, 25.0, 0.1, 500.0};
+constexpr Cost kDense{0.71, 0.032, 26.0, 0.64, 770.0};
+constexpr Cost kMasking{0.63, 0.0, 0.0, 0.0, 0.0};  // of a masked dense pair, beside kDense
+constexpr Cost kTiles{0.40, 0.0317, 30.0, 1.1, 0.0};
+constexpr Cost kEdges{1.3, 0.0635, 21.8, 0.0, 0.0};
 
 double cost_of(const Cost& cost, double pairs, const AttentionProblem& problem) {
   const auto d = static_cast<double>(problem.head_dim), n = static_cast<double>(problem.n);
