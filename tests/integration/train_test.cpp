@@ -11,77 +11,24 @@
 #include <nlohmann/json.hpp>
 
 #include "halo/core/random.h"
-#include "halo/gnn/fusion.h"
-#include "halo/gnn/refinement_model.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/train_data.h"
+#include "integration/train_fixture.h"
 #include "support/test_support.h"
 
 namespace halo {
 namespace {
 
-constexpr std::size_t kRows = 600, kQueries = 120, kDim = 24;
-
-// Classes differ in two of the dimensions; the others, louder, say nothing.
-struct Data {
-  Matrix vectors;
-  std::vector<std::int64_t> labels;
-};
-Data make_data(std::size_t rows, std::uint64_t seed) {
-  Data data{test::random_matrix(rows, kDim, seed), {}};
-  for (std::size_t i = 0; i < rows; ++i) {
-    const double angle = static_cast<double>(i % 6);
-    float* row = data.vectors.row(i);
-    row[0] = 0.3F * row[0] + static_cast<float>(2.0 * std::cos(angle));
-    row[1] = 0.3F * row[1] + static_cast<float>(2.0 * std::sin(angle));
-    data.labels.push_back(static_cast<std::int64_t>(10 * (i % 6)));
-  }
-  return data;
-}
-
-Engine build(const MatrixView& vectors) {
-  BuildOptions options;
-  options.metric = Metric::kCosine;
-  options.deterministic = true;
-  return Engine::build(vectors, {}, options, Executor(1));
-}
-
-// Labels by node, as train() takes them.
-TrainingData by_node(const Engine& engine, const std::vector<std::int64_t>& labels) {
-  TrainingData data;
-  for (const Id id : engine.snapshot()->ids()) {
-    data.labels.push_back(labels[static_cast<std::size_t>(id)]);
-  }
-  return data;
-}
-
-TrainOptions fast() {
-  TrainOptions options;
-  options.metric.steps = 60;
-  options.metric.restarts = 2;
-  options.metric.batch = 64;
-  options.metric.rate = 1e-2F;
-  options.candidates = 150;
-  return options;
-}
-
-double map_of(const Engine& engine, const Data& base, const Data& queries, RefineMode mode) {
-  QueryOptions options;
-  options.k = 100;
-  options.refine = mode;
-  options.candidates = 150;
-  const BatchResults results = engine.search(queries.vectors, options, Executor(2));
-  std::vector<Id> ids(base.labels.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<Id>(i);
-  return quality({results.ids, results.k}, Relevance::from_labels(ids, base.labels, queries.labels))
-      .mean(Measure::kMap100);
-}
-
-class TrainTest : public testing::Test {
- protected:
-  Data base_ = make_data(kRows, 1), queries_ = make_data(kQueries, 2);
-  Engine engine_ = build(base_.vectors);
-};
+using test::build;
+using test::by_node;
+using test::Data;
+using test::fast;
+using test::kDim;
+using test::kQueries;
+using test::kRows;
+using test::make_data;
+using test::map_of;
+using test::TrainTest;
 
 TEST_F(TrainTest, LabelsHelpQueriesThatWereNotSeen) {
   const TrainReport report = train(engine_, by_node(engine_, base_.labels), fast(), Executor(2));
@@ -223,144 +170,6 @@ TEST_F(TrainTest, JudgementsTrainTheMetric) {
   data.judgements.back() = {0, 123456, 1};
   test::expect_error(ErrorCode::kUnknownId, "123456",
                      [&] { train(engine_, data, fast(), Executor(1)); });
-}
-
-// Relevant is what shares the query's class: label-free refinement cannot know which of the loud
-// dimensions it is, but its terms can be weighed.
-TrainingData judged_classes(const Matrix& queries, std::size_t count) {
-  TrainingData data;
-  data.queries = queries.view().sub_rows(0, count);
-  for (std::size_t q = 0; q < count; ++q) {
-    for (std::size_t i = q % 6; i < kRows; i += 6) {
-      data.judgements.push_back({q, static_cast<std::int64_t>(i), 1});
-    }
-  }
-  return data;
-}
-
-std::shared_ptr<const gnn::Fusion> some_weights(const Engine& engine, float weight) {
-  auto fusion = std::make_shared<gnn::Fusion>();
-  for (const auto& head : engine.model()->parts().heads) fusion->heads.push_back(head.name);
-  fusion->weights.assign(gnn::num_terms(fusion->heads.size()), weight);
-  return fusion;
-}
-
-TEST_F(TrainTest, FusionWeightsAreJudgedBesideModelsAndByThemselves) {
-  const Engine refined = engine_.refined({}, Executor(2));
-  const TrainingData data = judged_classes(queries_.vectors, 40);
-  TrainOptions options = fast();
-  const TrainReport beside = train(refined, data, options, Executor(2));
-  const auto line = [&](const std::string& name) {
-    return *std::find_if(beside.table.begin(), beside.table.end(),
-                         [&](const TrainCandidate& candidate) { return candidate.name == name; });
-  };
-  EXPECT_EQ(line("fusion 4").quality.queries.size(), 40U);
-  EXPECT_GT(line("fusion 4").gain->mean, line("auto").gain->mean);
-  EXPECT_TRUE(beside.accepted) << beside.reason;
-  EXPECT_NE(beside.model == nullptr, beside.fusion == nullptr);
-
-  options.only_fusion = true;
-  const TrainReport report = train(refined, data, options, Executor(2));
-  EXPECT_EQ(report.table.size(), 6U);  // off, auto, three pulls, trained
-  EXPECT_EQ(report.view, "fusion");
-  ASSERT_TRUE(report.accepted) << report.reason;
-  ASSERT_NE(report.fusion, nullptr);
-  EXPECT_EQ(report.model, nullptr);
-  const Data more = make_data(kQueries, 3);
-  EXPECT_GT(map_of(refined.with_fusion(report.fusion), base_, more, RefineMode::kTrained),
-            map_of(refined, base_, more, RefineMode::kOff));
-  const TrainReport again = train(refined, data, options, Executor(1));
-  ASSERT_NE(again.fusion, nullptr);
-  EXPECT_EQ(again.fusion->weights, report.fusion->weights);
-}
-
-TEST_F(TrainTest, FusionWeightsOfMeaninglessJudgementsAreRefused) {
-  const Engine refined = engine_.refined({}, Executor(2));
-  for (const std::size_t count : {10U, 60U}) {
-    TrainingData data;
-    data.queries = queries_.vectors.view().sub_rows(0, count);
-    Random random(count);
-    for (std::size_t q = 0; q < count; ++q) {
-      for (int i = 0; i < 5; ++i) {
-        data.judgements.push_back({q, static_cast<std::int64_t>(random.below(kRows)), 1});
-      }
-    }
-    TrainOptions options = fast();
-    options.only_fusion = count > 10;
-    const TrainReport report = train(refined, data, options, Executor(2));
-    EXPECT_FALSE(report.accepted) << count;
-    EXPECT_EQ(report.fusion, nullptr);
-  }
-}
-
-TEST_F(TrainTest, FusionWeightsFollowTheIndexAndItsFile) {
-  const Engine refined = engine_.refined({}, Executor(2));
-  const Engine fused = refined.with_fusion(some_weights(refined, 0.5F));
-  EXPECT_TRUE(fused.answers_trained());
-  EXPECT_FALSE(refined.answers_trained());
-  const test::TemporaryFolder folder;
-  fused.save(folder / "index");
-  const Engine loaded = Engine::load(folder / "index");
-  ASSERT_NE(loaded.fusion(), nullptr);
-  QueryOptions query;
-  query.refine = RefineMode::kTrained;
-  query.candidates = 150;
-  const BatchResults before = fused.search(queries_.vectors, query, Executor(1));
-  EXPECT_EQ(before.ids, loaded.search(queries_.vectors, query, Executor(2)).ids);
-  EXPECT_EQ(before.scores, loaded.search(queries_.vectors, query, Executor(2)).scores);
-  EXPECT_NE(fused.with_snapshot(fused.snapshot(), Executor(1)).fusion(), nullptr);
-  EXPECT_NE(fused.recomputed(Executor(1)).fusion(), nullptr);
-  EXPECT_EQ(fused.with_trained(nullptr).fusion(), nullptr);
-  EXPECT_EQ(fused.with_fusion(nullptr).fusion(), nullptr);
-
-  // Weights equal to the label-free ones answer as label-free refinement does.
-  auto label_free = std::make_shared<gnn::Fusion>(*some_weights(refined, 0.0F));
-  query.refine = RefineMode::kAuto;
-  const BatchResults automatic = refined.search(queries_.vectors, query, Executor(1));
-  label_free->weights = gnn::label_free_weights(*refined.model(), automatic.gate);
-  query.refine = RefineMode::kTrained;
-  EXPECT_EQ(refined.with_fusion(label_free).search(queries_.vectors, query, Executor(1)).scores,
-            automatic.scores);
-
-  test::expect_error(ErrorCode::kNotPrepared, "refined",
-                     [&] { engine_.with_fusion(some_weights(refined, 1.0F)); });
-  auto other = std::make_shared<gnn::Fusion>(*some_weights(refined, 1.0F));
-  other->heads.front() = "x";
-  test::expect_error(ErrorCode::kModelMismatch, "other heads", [&] { refined.with_fusion(other); });
-  other->weights.pop_back();
-  test::expect_error(ErrorCode::kCorrupt, "one weight a term", [&] { refined.with_fusion(other); });
-}
-
-TEST_F(TrainTest, ForgedFusionWeightsAreRefused) {
-  const test::TemporaryFolder folder;
-  const Engine refined = engine_.refined({}, Executor(2));
-  refined.with_fusion(some_weights(refined, 0.5F)).save(folder / "whole");
-  const auto refuse = [&](ErrorCode code, const std::string& text, const std::string& section_text,
-                          bool with_model = true) {
-    const io::BundleReader reader(folder / "whole");
-    io::BundleWriter writer;
-    for (const auto& section : reader.sections()) {
-      auto bytes = reader.read(section);
-      const bool fusion = section.kind == io::SectionKind::kFusion;
-      if (fusion && !section_text.empty()) {
-        const auto* first = reinterpret_cast<const std::byte*>(section_text.data());
-        bytes.assign(first, first + section_text.size());
-      }
-      const auto kind = static_cast<std::uint32_t>(section.kind);
-      if (!with_model && kind >= 16 && kind < 32) continue;
-      writer.add(section.kind, section.name, std::move(bytes));
-    }
-    writer.write(folder / "forged");
-    test::expect_error(code, text, [&] { Engine::load(folder / "forged"); });
-  };
-  refuse(ErrorCode::kCorrupt, "fusion", "{");
-  refuse(ErrorCode::kCorrupt, "fusion", R"({"form":1,"heads":[],"weights":[]})");
-  refuse(ErrorCode::kCorrupt, "fusion", R"({"form":1,"heads":["c"],"weights":[1,1]})");
-  refuse(ErrorCode::kCorrupt, "fusion", R"({"form":1,"heads":["c"],"weights":[1,1,1,-1,1]})");
-  refuse(ErrorCode::kCorrupt, "fusion", R"({"form":1,"heads":["c"],"weights":[1,1,1,1e9,1]})");
-  refuse(ErrorCode::kUnsupportedFormat, "form 2", R"({"form":2,"heads":["c"],"weights":[]})");
-  refuse(ErrorCode::kModelMismatch, "heads", R"({"form":1,"heads":["x"],"weights":[1,1,1,1,1]})");
-  refuse(ErrorCode::kCorrupt, "without a model", "", false);
 }
 
 std::vector<std::byte> file_of(const Engine& engine, const std::filesystem::path& path) {
@@ -555,13 +364,6 @@ TEST_F(TrainTest, RefusesWhatItCannotLearnFrom) {
   options.validation_fraction = 0.9;
   test::expect_error(ErrorCode::kInvalidArgument, "validation_fraction",
                      [&] { options.validate(); });
-  options = fast();
-  options.only_fusion = true;
-  test::expect_error(ErrorCode::kInvalidArgument, "judged queries",
-                     [&] { train(engine_, by_node(engine_, base_.labels), options, Executor(1)); });
-  test::expect_error(ErrorCode::kNotPrepared, "refined", [&] {
-    train(engine_, judged_classes(queries_.vectors, 10), options, Executor(1));
-  });
   QueryOptions query;
   query.refine = RefineMode::kTrained;
   test::expect_error(ErrorCode::kNotPrepared, "trained",
