@@ -80,6 +80,8 @@ TEST(Gemm, AllFormsAgreeWithDoubleAndWithAnyNumberOfThreadsOnEveryIsa) {
                           {3, 300, 70},
                           {61, 257, 65},
                           {97, 33, 17},
+                          {9, 1024, 40},   // rows 4 KB apart
+                          {70, 1024, 40},  // the same, in several blocks
                           {300, 20, 31}}) {
       for (const Form form : {Form::kPlain, Form::kTransposedB, Form::kTransposedA}) {
         expect_right(form, s, one, four, isa);
@@ -94,8 +96,13 @@ TEST(Gemm, AllFormsAgreeWithDoubleAndWithAnyNumberOfThreadsOnEveryIsa) {
 TEST(Gemm, PackedWeightsGiveTheBytesOfThePlainProduct) {
   const Executor one(1), four(4);
   test::on_every_isa([&](const char* isa) {
-    for (const Shape s :
-         {Shape{0, 3, 2}, {3, 0, 2}, {1, 1, 1}, {5, 300, 33}, {129, 64, 65}, {230, 513, 17}}) {
+    for (const Shape s : {Shape{0, 3, 2},
+                          {3, 0, 2},
+                          {1, 1, 1},
+                          {5, 300, 33},
+                          {129, 64, 65},
+                          {230, 513, 17},
+                          {61, 1024, 33}}) {
       const Matrix a = test::random_matrix(s.m, s.k, 1), b = test::random_matrix(s.k, s.n, 2);
       Matrix turned(s.n, s.k);
       for (std::size_t i = 0; i < s.n; ++i) {
