@@ -157,8 +157,9 @@ TEST_F(TrainFusion, ForgedFilesAreRefused) {
 TEST_F(TrainFusion, RefusesWhatItCannotLearnFrom) {
   TrainOptions options = fast();
   options.only_fusion = true;
-  test::expect_error(ErrorCode::kInvalidArgument, "judged queries",
-                     [&] { train(engine_, test::by_node(engine_, base_.labels), options, Executor(1)); });
+  test::expect_error(ErrorCode::kInvalidArgument, "judged queries", [&] {
+    train(engine_, test::by_node(engine_, base_.labels), options, Executor(1));
+  });
   test::expect_error(ErrorCode::kNotPrepared, "refined", [&] {
     train(engine_, judged_classes(queries_.vectors, 10), options, Executor(1));
   });
