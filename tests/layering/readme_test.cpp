@@ -1,7 +1,10 @@
-// The README's C++ is a program of the tree, word for word, so that it compiles as written.
+// The README's C++ is a program of the tree, word for word, so that it compiles as written; and
+// what a page links to is there.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <string>
 
@@ -18,6 +21,27 @@ TEST(Readme, ShowsTheExampleAsItIs) {
   const std::string example = read("examples/refined_search.cpp");
   ASSERT_FALSE(example.empty());
   EXPECT_NE(read("README.md").find("```cpp\n" + example + "```"), std::string::npos);
+}
+
+TEST(Docs, EveryLinkLeadsSomewhere) {
+  namespace fs = std::filesystem;
+  const fs::path root = HALO_SOURCE_DIR;
+  const std::regex link(R"(\]\(([^)#\s]+)[^)]*\))");
+  std::size_t links = 0;
+  for (const char* folder : {".", "docs", "docs/decisions"}) {
+    for (const auto& entry : fs::directory_iterator(root / folder)) {
+      if (entry.path().extension() != ".md") continue;
+      const std::string text = read(fs::relative(entry.path(), root).string());
+      for (std::sregex_iterator at(text.begin(), text.end(), link), end; at != end; ++at) {
+        const std::string target = (*at)[1];
+        if (target.rfind("http", 0) == 0) continue;
+        EXPECT_TRUE(fs::exists(entry.path().parent_path() / target))
+            << entry.path() << " links to " << target;
+        ++links;
+      }
+    }
+  }
+  EXPECT_GT(links, 20U);
 }
 
 }  // namespace
