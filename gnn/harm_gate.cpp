@@ -1,6 +1,7 @@
 #include "halo/gnn/harm_gate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace halo::gnn {
@@ -27,6 +28,25 @@ double window_coherence(std::span<const std::uint32_t> window, std::span<const s
     total += taken;
   }
   return total == 0 ? 0.0 : static_cast<double>(inside) / static_cast<double>(total);
+}
+
+double hubness(std::span<const std::uint32_t> edges, std::size_t nodes) {
+  if (nodes == 0) return 0.0;
+  std::vector<std::uint32_t> degrees(nodes, 0);
+  double total = 0;
+  for (const std::uint32_t target : edges) {
+    if (target == kNoEdge) continue;
+    ++degrees[target];
+    ++total;
+  }
+  const auto count = static_cast<double>(nodes);
+  double squares = 0, cubes = 0;
+  for (const std::uint32_t degree : degrees) {
+    const double d = degree - total / count;
+    squares += d * d;
+    cubes += d * d * d;
+  }
+  return squares > 0 ? cubes / squares / std::sqrt(squares / count) : 0.0;
 }
 
 double harm_gate(double query_coherence, double base_coherence) {

@@ -10,11 +10,13 @@
 #include "halo/core/kernels/sparse_rows.h"
 #include "halo/core/kernels/vector_ops.h"
 #include "halo/gnn/fusion.h"
+#include "halo/gnn/harm_gate.h"
 #include "halo/gnn/z_scale.h"
 
 namespace halo::gnn {
 namespace {
 
+constexpr float kRootSteps = 255.0F;
 constexpr float kSmallestScore = 1e-9F;
 constexpr std::size_t kAttentionSteps = 1;
 constexpr std::size_t kRowsAhead = 12;  // rows lie anywhere in memory: ask for them early
@@ -180,19 +182,30 @@ void judge_raw(const RefinementModel& model, std::span<const float> distances,
 // scratch.structure: the affinity of every node's walks with the query's, the greatest 1. Takes
 // view.reach back to zeros.
 void score_structure(const RefinementHead& head, QueryScratch& scratch, QueryScratch::View& view) {
-  for (const auto node : view.ends) view.reach[node] = std::sqrt(view.reach[node]);
+  // Square roots as bytes, as the rows hold them: the table that every entry looks into stays
+  // small.
+  scratch.roots.resize(view.reach.size() + kernels::kDensePadding, 0);
+  float most = 0.0F;
+  for (const auto node : view.ends) most = std::max(most, view.reach[node]);
+  const float steps = most > 0.0F ? kRootSteps / std::sqrt(most) : 0.0F;
+  for (const auto node : view.ends) {
+    scratch.roots[node] = static_cast<std::uint8_t>(std::sqrt(view.reach[node]) * steps + 0.5F);
+  }
   const StructureRows& rows = head.structure;
   const auto& nodes = scratch.nodes;
   scratch.structure.resize(nodes.size());
   kernels::unit_dot_rows({rows.data(), rows.kept(), rows.root_bits()}, nodes.data(), nodes.size(),
-                         view.reach.data(), scratch.structure.data());
+                         scratch.roots.data(), scratch.structure.data());
   float greatest = 0.0F;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     greatest = std::max(greatest, scratch.structure[i]);
   }
   const float inverse = 1.0F / std::max(greatest, kSmallestScore);
   for (float& s : scratch.structure) s *= inverse;
-  for (const auto node : view.ends) view.reach[node] = 0.0F;
+  for (const auto node : view.ends) {
+    view.reach[node] = 0.0F;
+    scratch.roots[node] = 0;
+  }
 }
 
 // What a term is worth to whoever asks for it: `wants(term)`, `take(term, values)` with one value a
@@ -329,6 +342,13 @@ void query_terms(const RefinementModel& model, std::span<const float> query,
   every.start(scratch.nodes);
   take_heads(model, candidates.size(), distances, scratch, every);
   take_plain(heads, distances, scratch, every);
+}
+
+void hold_first(std::vector<ScoredNode>& scored) {
+  const std::size_t held = std::min(kHeld, scored.size());
+  float least = 0.0F;
+  for (std::size_t i = held; i < scored.size(); ++i) least = std::max(least, scored[i].score);
+  for (std::size_t i = held; i-- > 0;) scored[i].score = least = std::max(scored[i].score, least);
 }
 
 }  // namespace halo::gnn

@@ -31,7 +31,7 @@ struct ScoredNode {
   float score = 0;  ///< larger is better
 };
 
-/// Reusable memory of one thread: about 4 bytes x (heads + 1) a base vector.
+/// Reusable memory of one thread: about 4 bytes x (heads + 1) + 1 a base vector.
 struct QueryScratch {
   /// What one head makes of the query.
   struct View {
@@ -42,6 +42,7 @@ struct QueryScratch {
   std::vector<View> views;
   std::vector<float> query, projected, message, sorted, similarities, structure, content;
   std::vector<std::int16_t> codes;
+  std::vector<std::uint8_t> roots;  // dense, by node: zeros between queries
   std::vector<std::uint32_t> order, window, nodes;
   std::vector<std::uint8_t> mutual;
   std::vector<std::uint32_t> seen;  // by node: the last query that listed it
@@ -64,6 +65,10 @@ void refine_query(const RefinementModel& model, std::span<const float> query,
                   std::span<const std::uint32_t> candidates, std::span<const float> distances,
                   std::span<const float> weights, const NodeFilter& allowed, QueryScratch& scratch,
                   std::vector<ScoredNode>& out);
+
+/// Leaves the first kHeld candidates (harm_gate.h) at the top, in their order: none of the others
+/// scores more, and equal scores are in the order of `scored`, which refine_query() put out.
+void hold_first(std::vector<ScoredNode>& scored);
 
 /// Every term by itself: what weights are learned from.
 struct QueryTerms {

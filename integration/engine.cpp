@@ -82,6 +82,12 @@ struct Candidates {
 // cost as much as a search.
 class Engine::Workers {
  public:
+  /// `model` may be null.
+  explicit Workers(const gnn::RefinementModel* model)
+      : hubness_(model ? gnn::hubness(model->parts().edges, model->size()) : 0.0) {}
+  /// Of the model's graph: measured once.
+  double hubness() const { return hubness_; }
+
   // The workers of one search, each made when it is first needed.
   class Lease {
    public:
@@ -122,6 +128,7 @@ class Engine::Workers {
     if (free_.size() < free_.capacity()) free_.push_back(std::move(worker));
   }
 
+  double hubness_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Worker>> free_ = [] {
     std::vector<std::unique_ptr<Worker>> room;
@@ -133,7 +140,7 @@ class Engine::Workers {
 namespace {
 
 // Queries without candidates (not searched in time, or nothing passes the filter) say nothing.
-double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) {
+double gate_of(const gnn::RefinementModel& model, double hubness, const Candidates& candidates) {
   const auto& parts = model.parts();
   double sum = 0;
   std::size_t measured = 0;
@@ -147,10 +154,13 @@ double gate_of(const gnn::RefinementModel& model, const Candidates& candidates) 
       ++measured;
     }
   }
-  if (measured < gnn::kCoherenceQueries) {
-    return parts.calibrated_gate.value_or(gnn::kUnmeasuredGate);
-  }
-  return gnn::harm_gate(sum / static_cast<double>(measured), parts.base_coherence);
+  const double gate =
+      measured < gnn::kCoherenceQueries
+          ? parts.calibrated_gate.value_or(gnn::kUnmeasuredGate)
+          : gnn::harm_gate(sum / static_cast<double>(measured), parts.base_coherence);
+  return gnn::says_little(hubness, parts.base_coherence)
+             ? std::min(gate, gnn::kUnmeasuredGate)
+             : gate;
 }
 
 float distance_to(const GraphSnapshot& snapshot, std::span<const float> query, Node node) {
@@ -200,7 +210,7 @@ void order_by_score(Worker& worker, std::size_t k) {
 Engine::Engine(std::shared_ptr<const GraphSnapshot> snapshot,
                std::shared_ptr<const gnn::RefinementModel> model,
                std::shared_ptr<const gnn::TrainedModel> trained)
-    : workers_(std::make_shared<Workers>()),
+    : workers_(std::make_shared<Workers>(model.get())),
       snapshot_(std::move(snapshot)),
       model_(std::move(model)),
       trained_(std::move(trained)) {
@@ -390,7 +400,7 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
       });
   results.search_seconds =
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
-  results.gate = trained || fused ? 1.0 : refining ? gate_of(*model_, candidates) : 0.0;
+  results.gate = trained || fused ? 1.0 : refining ? gate_of(*model_, workers_->hubness(), candidates) : 0.0;
   std::vector<float> weights;
   if (fused) {
     weights = fusion_->weights;
@@ -427,6 +437,7 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
           } else {
             gnn::refine_query(*model_, queries.row_span(q), worker.nodes, worker.distances, weights,
                               allowed, worker.refine, worker.scored);
+            if (results.gate <= gnn::kUnmeasuredGate) gnn::hold_first(worker.scored);
           }
           if (refine) {
             order_by_score(worker, std::min(options.k, worker.scored.size()));

@@ -2,11 +2,11 @@
 
 #include <string>
 
+#include "halo/gnn/harm_gate.h"
+#include "halo/integration/refine_update.h"
+
 namespace halo::cli {
 namespace {
-
-// From here on a full refine is advised.
-constexpr double kMostChanged = 0.2, kMostDrift = 0.1;
 
 std::string head_text(const gnn::RefinementHead& head) {
   const std::string long_name = head.name == "c"   ? "centred"
@@ -20,6 +20,10 @@ std::string head_text(const gnn::RefinementHead& head) {
          with_commas(head.projection.out_dim()) + " dimensions, " + parts + ")";
 }
 
+double hubness_of(const gnn::RefinementParts& parts) {
+  return gnn::hubness(parts.edges, parts.size);
+}
+
 // Why the heads weigh what they do.
 std::string reason(const gnn::RefinementParts& parts) {
   std::string text = "the variance of " + with_commas(parts.dim) + " dimensions lies in about " +
@@ -28,15 +32,6 @@ std::string reason(const gnn::RefinementParts& parts) {
   if (parts.transitivity_ratio == 0) return text + ": too flat for the graph to whiten";
   return text + "; whitening by the graph makes its windows " + fixed(parts.transitivity_ratio, 2) +
          " x as transitive (counts from 0.95, fully from 1.05)";
-}
-
-// Added, replaced and removed vectors since the heads were chosen, of those there are.
-double changed_share(const gnn::RefinementParts& parts) {
-  return static_cast<double>(parts.changed) / static_cast<double>(parts.size);
-}
-
-bool full_refine_advised(const gnn::RefinementParts& parts) {
-  return changed_share(parts) > kMostChanged || parts.drift > kMostDrift;
 }
 
 }  // namespace
@@ -58,6 +53,7 @@ nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
       {"flatness", parts.flatness},
       {"transitivity_ratio", parts.transitivity_ratio},
       {"base_coherence", parts.base_coherence},
+      {"hubness", hubness_of(parts)},
       {"calibrated_gate", nullptr},
       {"memory_bytes", model.memory_bytes()},
       {"changes", change_facts(model)},
@@ -80,7 +76,12 @@ void describe_model(const gnn::RefinementModel& model, Facts& lines) {
                              " GNN layers; walks of " +
                              std::to_string(parts.options.structure.steps + 1) + " steps");
   lines.add("harm gate",
-            "base coherence " + fixed(parts.base_coherence, 3) +
+            "base coherence " + fixed(parts.base_coherence, 3) + ", hubness " +
+                fixed(hubness_of(parts), 1) +
+                (gnn::says_little(hubness_of(parts), parts.base_coherence)
+                     ? " (the graph says little: the first " + std::to_string(gnn::kHeld) +
+                           " keep the plain order)"
+                     : "") +
                 (parts.calibrated_gate
                      ? ", measured on sample queries: lets " +
                            fixed(100 * *parts.calibrated_gate, 0) + "% of refinement through"

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -30,6 +31,24 @@ TEST(HarmGate, CoherenceCountsTheEdgesThatStayInside) {
   EXPECT_DOUBLE_EQ(window_coherence(Nodes{2, 3}, edges, 2), 1.0 / 3.0);
   EXPECT_DOUBLE_EQ(window_coherence(Nodes{2, 3}, edges, 2, 0), 1.0);  // edges to node 0 left out
   EXPECT_DOUBLE_EQ(window_coherence({}, edges, 2), 0.0);
+}
+
+TEST(HarmGate, HubnessIsTheSkewnessOfInDegrees) {
+  EXPECT_DOUBLE_EQ(hubness(Nodes{1, 2, 2, 0, 0, 1}, 3), 0.0);  // two edges lead to each
+  // In-degrees 3, 1, 0, 0: deviations 2, 0, -1, -1 from the mean, cubes 6 and squares 6 in all.
+  EXPECT_NEAR(hubness(Nodes{1, kNoEdge, 0, 0, 0, kNoEdge}, 4), 6.0 / 4 / std::pow(6.0 / 4, 1.5),
+              1e-12);
+  EXPECT_DOUBLE_EQ(hubness({}, 0), 0.0);
+  // One node that everything is near to, among 100 with even neighbours.
+  Nodes edges;
+  for (std::uint32_t i = 0; i < 100; ++i) edges.insert(edges.end(), {0, (i + 1) % 100});
+  EXPECT_GT(hubness(edges, 100), kMostHubness);
+}
+
+TEST(HarmGate, AGraphOfHubsOrWithoutNeighbourhoodsSaysLittle) {
+  EXPECT_FALSE(says_little(kMostHubness, kLeastCoherence));
+  EXPECT_TRUE(says_little(3.1, 0.5));
+  EXPECT_TRUE(says_little(0.0, 0.09));
 }
 
 TEST(HarmGate, LeavingOneOutTakesTheNextEdgeInstead) {

@@ -11,6 +11,7 @@
 
 #include "gnn/refinement_fixture.h"
 #include "halo/gnn/fusion.h"
+#include "halo/gnn/harm_gate.h"
 
 namespace halo::gnn {
 namespace {
@@ -223,6 +224,30 @@ TEST(QueryRefinement, TermsAddUpToTheScore) {
   }
   query_terms(*model, f.vectors.row_span(9), {}, {}, {}, scratch, terms);
   EXPECT_TRUE(terms.nodes.empty());
+}
+
+TEST(QueryRefinement, TheFirstPlacesCanBeHeld) {
+  RefinementFixture f;
+  const auto model = RefinementModel::create(std::move(f.parts));
+  QueryScratch scratch;
+  std::vector<ScoredNode> scored;
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < kRows; i += 9) {
+    for (const std::size_t count : {3U, 10U, 60U}) {
+      const Nodes candidates = f.nearest(f.vectors.row(i), count);
+      refine_query(*model, f.vectors.row_span(i), candidates,
+                   f.distances(f.vectors.row(i), candidates),
+                   label_free_weights(*model, kUnmeasuredGate), {}, scratch, scored);
+      hold_first(scored);
+      Nodes order(scored.size());
+      std::iota(order.begin(), order.end(), 0U);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](auto a, auto b) { return scored[a].score > scored[b].score; });
+      for (std::size_t r = 0; r < std::min(count, kHeld); ++r) EXPECT_EQ(order[r], r);
+      moved += std::is_sorted(order.begin(), order.end()) ? 0 : 1;
+    }
+  }
+  EXPECT_GT(moved, 10U) << "the graph orders the rest";
 }
 
 TEST(QueryRefinement, OnlyAllowedNodesJoinAndNoneTwice) {

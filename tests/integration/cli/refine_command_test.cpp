@@ -29,6 +29,7 @@ TEST_F(RefineCommandTest, JsonDescribesTheModel) {
   EXPECT_GT(model["window"], 0);
   EXPECT_GT(model["gnn_layers"], 0);
   EXPECT_TRUE(model["calibrated_gate"].is_null());
+  EXPECT_TRUE(model["hubness"].is_number());
 
   const Outcome calibrated =
       halo({"refine", "--index", index, "--queries", path("queries.npy"), "--json", "--quiet"});
