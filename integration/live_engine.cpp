@@ -10,6 +10,7 @@
 #include "halo/core/error.h"
 #include "halo/gnn/trained_model.h"
 #include "halo/integration/refine.h"
+#include "halo/integration/refine_update.h"
 
 namespace halo {
 namespace {
@@ -480,7 +481,11 @@ std::shared_ptr<const Engine> LiveEngine::settle_locked(const SettleOptions& opt
     if (options.refine) {
       engine = engine.refined(options.options, executor, job, options.sample_queries);
     } else if (old_model) {
-      engine = engine.refined(old_model->parts().options, executor, job, options.sample_queries);
+      engine = before->engine->with_snapshot(snapshot, executor, job);
+      engine =
+          options.sample_queries.rows > 0 || full_refine_advised(engine.model()->parts())
+              ? engine.refined(old_model->parts().options, executor, job, options.sample_queries)
+              : engine.recomputed(executor, job);
     }
     const auto fusion = before->engine ? before->engine->fusion() : nullptr;
     if (fusion && engine.model() && fusion->fits(*engine.model())) {

@@ -3,7 +3,11 @@
 //
 // A refined search orders what the model knows; vectors written since the last settle() have no
 // states yet and take their plain rank among the results. settle() folds them in: it builds the
-// next snapshot beside the old one, prepares refinement again where there was any, and swaps.
+// next snapshot beside the old one, brings refinement along where there was any, and swaps.
+// Refinement follows as refine_update.h says: only the neighbourhood of what was written is
+// computed again, by the heads there are. Everything is prepared afresh where so much has changed
+// that the heads may no longer fit, where sample queries are given, and where SettleOptions::refine
+// asks.
 //
 // Thread-safety: everything may be called from any number of threads. Searches never wait. Writers
 // exclude each other; settle() and train() exclude each other, and hold up writers only while they
@@ -28,7 +32,7 @@
 namespace halo {
 
 struct SettleOptions {
-  /// Prepare refinement although it was not prepared before.
+  /// Prepare refinement from scratch, also where it was not prepared before.
   bool refine = false;
   gnn::RefineOptions options = {};
   /// Queries [q, dim] like those to come, at least 50, to calibrate the harm gate on; empty: none.

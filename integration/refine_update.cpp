@@ -27,6 +27,7 @@ constexpr std::size_t kRowsAtOnce = 256;
 constexpr std::size_t kDriftSample = 20000;
 // Where walks reach more of the index than this, every row is computed again.
 constexpr double kMostOfTheIndex = 0.5;
+constexpr double kMostChanged = 0.2, kMostDrift = 0.1;  // more, and the heads may not fit
 
 std::size_t wide_window(const gnn::RefineOptions& options) {
   return options.window * options.wide_windows;
@@ -440,6 +441,14 @@ std::shared_ptr<const gnn::RefinementModel> recompute_dirty(const gnn::Refinemen
         std::span(parts.edges).subspan(node * kCoherenceEdges, kCoherenceEdges), order);
   }
   return gnn::RefinementModel::create(std::move(parts));
+}
+
+double changed_share(const gnn::RefinementParts& parts) {
+  return static_cast<double>(parts.changed) / static_cast<double>(parts.size);
+}
+
+bool full_refine_advised(const gnn::RefinementParts& parts) {
+  return changed_share(parts) > kMostChanged || parts.drift > kMostDrift;
 }
 
 }  // namespace halo

@@ -40,4 +40,10 @@ std::shared_ptr<const gnn::RefinementModel> recompute_dirty(const gnn::Refinemen
                                                             const Executor& executor,
                                                             const Job& job = {});
 
+/// Vectors added, replaced and removed since the heads were chosen, as a share of those there are.
+double changed_share(const gnn::RefinementParts& parts);
+/// Whether the heads no longer fit: more than a fifth of the vectors changed, or their mean moved
+/// by more than a tenth of their spread. prepare_refinement() chooses anew.
+bool full_refine_advised(const gnn::RefinementParts& parts);
+
 }  // namespace halo

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <thread>
@@ -166,6 +168,49 @@ TEST(LiveEngine, SettlingFoldsInAndRefinesAgain) {
   EXPECT_EQ(live.size(), 0U);
   live.add(base().view().sub_rows(0, 1), ids(0, 1));
   EXPECT_EQ(live.size(), 1U);
+}
+
+// What a model answers with: projections, weights, states and walks of every head.
+void expect_same_heads(const gnn::RefinementModel& a, const gnn::RefinementModel& b) {
+  ASSERT_EQ(a.parts().heads.size(), b.parts().heads.size());
+  for (std::size_t h = 0; h < a.parts().heads.size(); ++h) {
+    const auto &x = a.parts().heads[h], &y = b.parts().heads[h];
+    EXPECT_EQ(x.weight, y.weight);
+    EXPECT_EQ(x.projection.mean(), y.projection.mean());
+    for (std::uint32_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(std::memcmp(x.states.row(i), y.states.row(i), x.states.cols()), 0) << i;
+      EXPECT_TRUE(std::ranges::equal(x.structure.row(i), y.structure.row(i))) << i;
+    }
+  }
+}
+
+TEST(LiveEngine, SettlingComputesTheChangedNeighbourhoodAgainAndRefiningEverything) {
+  LiveEngine live(refined(), cosine());
+  live.add(base().view().sub_rows(500, 10), ids(500, 10));
+  live.remove(ids(0, 5));
+  const auto settled = live.settle({}, Executor(2));
+  const auto& model = *settled->model();
+  EXPECT_EQ(model.parts().changed, 15U) << "the heads are those of before";
+  EXPECT_EQ(model.parts().heads[0].projection.mean(),
+            refined()->model()->parts().heads[0].projection.mean());
+  EXPECT_TRUE(model.parts().dirty.empty());
+  expect_same_heads(
+      model,
+      *refined()->with_snapshot(settled->snapshot(), Executor(1)).recomputed(Executor(1)).model());
+
+  const auto again = live.settle({.refine = true}, Executor(2));
+  EXPECT_EQ(again->model()->parts().changed, 0U);
+  expect_same_heads(*again->model(), *Engine(settled->snapshot()).refined({}, Executor(1)).model());
+}
+
+TEST(LiveEngine, WritesBeyondAFifthHaveTheirHeadsChosenAnew) {
+  LiveEngine live(refined(), cosine());
+  live.add(base().view().sub_rows(500, 100), ids(500, 100));
+  live.remove(ids(0, 30));
+  const auto settled = live.settle({}, Executor(2));
+  EXPECT_EQ(settled->model()->parts().changed, 0U);
+  expect_same_heads(*settled->model(),
+                    *Engine(settled->snapshot()).refined({}, Executor(1)).model());
 }
 
 TEST(LiveEngine, WritesDuringASettleSurviveIt) {
