@@ -1,7 +1,7 @@
 // Retrieval quality of refined search beside published re-ranking methods on the same candidates.
 //
 //   bench_quality --data DIR [--data DIR]... [--candidates 400] [--k 100] [--queries-limit N]
-//                 [--together 1] [--threads N] [--json]
+//                 [--together 1] [--threads N] [--no-baselines] [--json]
 //
 // DIR holds base.npy, queries.npy and base_labels.npy with query_labels.npy, or qrels.txt. Each is
 // indexed by cosine with the defaults and refined with the shipped defaults. Baselines
@@ -12,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 #include <vector>
 
 #include "halo/core/executor.h"
@@ -34,8 +35,9 @@ void run(const Command& command) {
   std::vector<SetResult> sets;
   for (const auto& folder : command.folders) {
     const QualityData data = load_quality_data(folder, command.queries_limit);
-    sets.push_back({data.name, data.base.rows(), data.queries.rows(),
-                    run_methods(data, command.options, executor)});
+    Methods methods = run_methods(data, command.options, executor);
+    sets.push_back({data.name, data.base.rows(), data.queries.rows(), std::move(methods.results),
+                    methods.gate});
   }
   if (!command.json) {
     print_tables(sets, std::cout);
@@ -63,6 +65,7 @@ int main(int argc, char** argv) {
   app.add_option("--together", command.options.together,
                  "Queries that share a graph with the base in k-reciprocal and GNN; 0 for all");
   app.add_option("--threads", command.threads, "0 for every core");
+  app.add_flag("!--no-baselines", command.options.baselines, "Only plain search and auto");
   app.add_flag("--json", command.json, "Print JSON");
   CLI11_PARSE(app, argc, argv);
   try {

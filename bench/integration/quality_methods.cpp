@@ -113,8 +113,8 @@ class Baselines {
 
 }  // namespace
 
-std::vector<MethodResult> run_methods(const QualityData& data, const QualityOptions& options,
-                                      const Executor& executor) {
+Methods run_methods(const QualityData& data, const QualityOptions& options,
+                    const Executor& executor) {
   BuildOptions build;
   build.metric = Metric::kCosine;
   const Engine engine = Engine::build(data.base, data.ids, build, executor).refined({}, executor);
@@ -126,15 +126,17 @@ std::vector<MethodResult> run_methods(const QualityData& data, const QualityOpti
   query.refine = RefineMode::kAuto;
   const BatchResults refined = engine.search(data.queries, query, executor);
 
-  std::vector<MethodResult> results;
+  Methods methods{{}, refined.gate};
+  auto& results = methods.results;
   results.push_back({"plain", false, quality({plain.ids, plain.k}, data.relevance)});
   results.push_back({"auto", false, quality({refined.ids, refined.k}, data.relevance)});
+  if (!options.baselines) return methods;
   const Candidates candidates = candidates_of(plain, data.ids);
   const Baselines baselines(data, candidates, options, executor);
   for (std::size_t b = 0; b < kBaselines; ++b) {
     results.push_back({kNames[b], true, quality(baselines.results(b), data.relevance)});
   }
-  return results;
+  return methods;
 }
 
 }  // namespace halo::bench

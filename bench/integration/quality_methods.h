@@ -18,6 +18,7 @@ struct QualityOptions {
   /// re-ranking: 1 is a search engine, which meets queries one by one; 0 is all of them, as those
   /// papers' own programs do.
   std::size_t together = 1;
+  bool baselines = true;  ///< false: plain search and auto alone
 };
 
 struct MethodResult {
@@ -26,8 +27,13 @@ struct MethodResult {
   QualityTable quality;
 };
 
-/// Plain search first, auto second, then the baselines. Throws halo::Error as Engine does.
-std::vector<MethodResult> run_methods(const QualityData& data, const QualityOptions& options,
-                                      const Executor& executor);
+struct Methods {
+  std::vector<MethodResult> results;  ///< plain search first, auto second, then the baselines
+  double gate = 0;                    ///< what auto's harm gate let through
+};
+
+/// Throws halo::Error as Engine does.
+Methods run_methods(const QualityData& data, const QualityOptions& options,
+                    const Executor& executor);
 
 }  // namespace halo::bench

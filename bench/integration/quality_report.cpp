@@ -76,7 +76,7 @@ void print_set(const SetResult& set, std::ostream& out) {
     table.add(row);
   }
   out << cli::with_commas(set.vectors) << " vectors, " << cli::with_commas(set.queries)
-      << " queries\n";
+      << " queries; gate " << cli::fixed(set.gate, 2) << "\n";
   table.print(out);
   out << "\n";
 }
@@ -101,6 +101,7 @@ void print_tables(const std::vector<SetResult>& sets, std::ostream& out) {
     table.add(row);
   }
   table.print(out);
+  if (!all.back().baseline) return;
   out << "\nmAP@100, average over " << sets.size() << " sets: auto leads the best baseline ("
       << best_baseline(all).name << ") by " << with_sign(lead_of_auto(all)) << " points.\n";
 }
@@ -123,6 +124,7 @@ nlohmann::ordered_json facts_of(const std::vector<SetResult>& sets) {
                              {"vectors", set.vectors},
                              {"queries", set.queries},
                              {"judged_queries", set.methods.front().quality.queries.size()},
+                             {"gate", set.gate},
                              {"methods", methods}});
   }
   const std::vector<Average> all = averages(sets);
@@ -133,6 +135,7 @@ nlohmann::ordered_json facts_of(const std::vector<SetResult>& sets) {
     }
     facts["average"].push_back(entry);
   }
+  if (!all.back().baseline) return facts;
   facts["best_baseline"] = best_baseline(all).name;
   facts["auto_lead"] = lead_of_auto(all);
   return facts;

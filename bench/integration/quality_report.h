@@ -15,6 +15,7 @@ struct SetResult {
   std::string name;
   std::size_t vectors = 0, queries = 0;
   std::vector<MethodResult> methods;  ///< plain first
+  double gate = 0;                    ///< of auto
 };
 
 /// A table a set: every method's means in per cent and, with its paired-bootstrap 95% interval, the
