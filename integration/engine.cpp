@@ -158,9 +158,8 @@ double gate_of(const gnn::RefinementModel& model, double hubness, const Candidat
       measured < gnn::kCoherenceQueries
           ? parts.calibrated_gate.value_or(gnn::kUnmeasuredGate)
           : gnn::harm_gate(sum / static_cast<double>(measured), parts.base_coherence);
-  return gnn::says_little(hubness, parts.base_coherence)
-             ? std::min(gate, gnn::kUnmeasuredGate)
-             : gate;
+  return gnn::says_little(hubness, parts.base_coherence) ? std::min(gate, gnn::kUnmeasuredGate)
+                                                         : gate;
 }
 
 float distance_to(const GraphSnapshot& snapshot, std::span<const float> query, Node node) {
@@ -400,7 +399,9 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
       });
   results.search_seconds =
       std::accumulate(results.latency_seconds.begin(), results.latency_seconds.end(), 0.0);
-  results.gate = trained || fused ? 1.0 : refining ? gate_of(*model_, workers_->hubness(), candidates) : 0.0;
+  results.gate = trained || fused ? 1.0
+                 : refining       ? gate_of(*model_, workers_->hubness(), candidates)
+                                  : 0.0;
   std::vector<float> weights;
   if (fused) {
     weights = fusion_->weights;
