@@ -62,6 +62,9 @@ constexpr std::size_t kMaxRows = std::numeric_limits<std::int32_t>::max();
 // The first points see each other: begun at once they would not be linked.
 constexpr std::size_t kSequentialStart = 64;
 constexpr std::size_t kGrain = 16;
+// Rows of a batch do not see each other's links, so a batch is no more than this share of what is
+// linked already: one in 50, and never more than this.
+constexpr std::size_t kBatchShare = 50, kLargestBatch = 128, kBatchGrain = 4;
 
 constexpr std::size_t round_up(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
@@ -112,6 +115,8 @@ struct Worker {
 class Graph : public halo_hnswlib::HierarchicalNSW<float> {
  public:
   using Base = halo_hnswlib::HierarchicalNSW<float>;
+  using Nearest = std::priority_queue<std::pair<float, Row>, std::vector<std::pair<float, Row>>,
+                                      CompareByFirst>;
 
   Graph(Space* space, std::size_t M, std::size_t ef_construction)
       : Base(space, 0, M, ef_construction), rows_(space->rows()) {
@@ -219,6 +224,54 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     }
   }
 
+  // The links to be of one row, a layer's behind another's from the lowest.
+  using Chosen = std::vector<std::vector<std::pair<float, Row>>>;
+
+  // What link() would choose for `row`, from the graph as it is and the rows [batch, row), which
+  // are not linked yet. Safe from several threads while nobody links.
+  Chosen choose(Row row, Row batch, Worker& worker) {
+    const int level = element_levels_[row], top = maxlevel_;
+    const RowScorer score = rows_.scorer(data(0), size_data_per_element_, data(row), worker.query);
+    Row current = enterpoint_node_;
+    if (level < top) current = descend(score, current, top, level, worker);
+    Chosen chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
+    for (int layer = std::min(level, top); layer >= 0; --layer) {
+      walk_layer(score, max_elements_, current, ef_construction_, LockedRows{*this, layer, worker},
+                 worker.walk);
+      CandidatePool& pool = worker.walk.pool;
+      current = pool.node(0);
+      worker.links.clear();
+      for (Row other = batch; other < row; ++other) {
+        if (element_levels_[other] >= layer) worker.links.push_back(other);
+      }
+      std::vector<float>& distances = worker.walk.distances;
+      if (distances.size() < worker.links.size()) distances.resize(worker.links.size());
+      score(worker.links.data(), worker.links.size(), distances.data());
+      for (std::size_t i = 0; i < worker.links.size(); ++i) {
+        pool.offer(distances[i], worker.links[i]);
+      }
+      auto nearest = nearest_of(pool);
+      getNeighborsByHeuristic2(nearest, M_);
+      auto& links = chosen[static_cast<std::size_t>(layer)];
+      for (; !nearest.empty(); nearest.pop()) links.push_back(nearest.top());
+    }
+    return chosen;
+  }
+
+  // Links `row`, whose level is not above the top, to what was chosen for it.
+  void link_to(Row row, Chosen& chosen, Row old_rows, Worker& worker) {
+    for (std::size_t layer = chosen.size(); layer-- > 0;) {
+      for (const auto& [distance, other] : chosen[layer]) {
+        if (other < old_rows) keep(other, static_cast<int>(layer), worker);
+      }
+      Nearest nearest(CompareByFirst(), std::move(chosen[layer]));
+      mutuallyConnectNewElement(data(row), row, nearest, static_cast<int>(layer), false);
+    }
+  }
+
+  // Whether a prepared row becomes the entry point once it is linked.
+  bool rises(Row row) const { return element_levels_[row] > maxlevel_; }
+
   // Fills an empty list with what fits of `links`, the nearest.
   void fill(Row row, int layer, std::span<const Row> links) {
     const std::size_t limit = layer == 0 ? maxM0_ : maxM_;
@@ -247,9 +300,6 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   }
 
  private:
-  using Nearest = std::priority_queue<std::pair<float, Row>, std::vector<std::pair<float, Row>>,
-                                      CompareByFirst>;
-
   // Its lock, unless this worker is the only one: then nothing is held and nothing can be waited
   // for.
   std::unique_lock<std::mutex> lock_row(Row row, const Worker& worker) {
@@ -281,7 +331,10 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   Nearest search_layer(const RowScorer& score, Row entry, int layer, Worker& worker) {
     walk_layer(score, max_elements_, entry, ef_construction_, LockedRows{*this, layer, worker},
                worker.walk);
-    const CandidatePool& pool = worker.walk.pool;
+    return nearest_of(worker.walk.pool);
+  }
+
+  static Nearest nearest_of(const CandidatePool& pool) {
     std::vector<std::pair<float, Row>> found;
     found.reserve(pool.size());
     // Farthest first is a heap already.
@@ -335,8 +388,10 @@ struct HnswBuilder::Impl {
   Impl(Metric m, std::size_t d, std::size_t M, std::size_t ef, CodeKind kind)
       : metric(m), dim(d), space(StoredRows(m, kind, d)), graph(&space, M, ef) {}
 
-  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool sequential,
+  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool in_batches,
               const Executor& executor, const Job& job);
+  void link_in_batches(std::size_t old_rows, std::size_t begin, std::size_t end,
+                       std::vector<Worker>& workers, const Executor& executor, const Job& job);
   void reserve(std::size_t rows);
   float* vector(std::size_t row) const;
   void store(const MatrixView& vectors, std::size_t first_row, const Executor& executor);
@@ -434,8 +489,48 @@ void HnswBuilder::Impl::encode(std::size_t begin, std::size_t end, const Executo
   });
 }
 
+// Rows choose their links a batch at a time, on all threads, from a graph that nobody changes and
+// from the rows before them in the batch; then they are linked one after another. So the graph does
+// not depend on threads (Manohar et al., "ParlayANN: scalable and deterministic parallel
+// graph-based approximate nearest neighbor search algorithms", 2024, whose batches do not look at
+// themselves).
+void HnswBuilder::Impl::link_in_batches(std::size_t old_rows, std::size_t begin, std::size_t end,
+                                        std::vector<Worker>& workers, const Executor& executor,
+                                        const Job& job) {
+  for (Worker& worker : workers) worker.alone = true;  // nobody changes what another reads
+  const auto old = static_cast<Row>(old_rows);
+  std::vector<Graph::Chosen> chosen;
+  for (std::size_t row = begin; row < end;) {
+    job.check();
+    const std::size_t most = std::clamp<std::size_t>(row / kBatchShare, 1, kLargestBatch);
+    const auto first = static_cast<Row>(row);
+    std::size_t count = 0;
+    while (count < std::min(most, end - row) && !graph.rises(first + static_cast<Row>(count))) {
+      ++count;
+    }
+    if (count == 0) {
+      graph.link(first, old, workers[0]);
+      job.advance(1);
+      ++row;
+      continue;
+    }
+    chosen.resize(count);
+    executor.parallel_for_workers(
+        count, kBatchGrain, [&](std::size_t worker, std::size_t from, std::size_t to) {
+          for (std::size_t i = from; i < to; ++i) {
+            chosen[i] = graph.choose(first + static_cast<Row>(i), first, workers[worker]);
+          }
+        });
+    for (std::size_t i = 0; i < count; ++i) {
+      graph.link_to(first + static_cast<Row>(i), chosen[i], old, workers[0]);
+    }
+    job.advance(count);
+    row += count;
+  }
+}
+
 void HnswBuilder::Impl::insert(const MatrixView& added, std::span<const std::uint8_t> levels,
-                               bool sequential, const Executor& executor, const Job& job) {
+                               bool in_batches, const Executor& executor, const Job& job) {
   const std::size_t old_rows = graph.cur_element_count, n = added.rows;
   const Row old_entry = graph.enterpoint_node_;
   const int old_top = graph.maxlevel_;
@@ -461,15 +556,18 @@ void HnswBuilder::Impl::insert(const MatrixView& added, std::span<const std::uin
       }
       job.advance(end - begin);
     };
-    const std::size_t first =
-        sequential ? n : std::min(n, kSequentialStart - std::min(kSequentialStart, old_rows));
+    const std::size_t first = std::min(n, kSequentialStart - std::min(kSequentialStart, old_rows));
     workers[0].alone = true;
     for (std::size_t i = 0; i < first; i += kGrain) link(0, i, std::min(first, i + kGrain));
-    workers[0].alone = workers.size() == 1;
-    executor.parallel_for_workers(n - first, kGrain,
-                                  [&](std::size_t worker, std::size_t begin, std::size_t end) {
-                                    link(worker, first + begin, first + end);
-                                  });
+    if (in_batches) {
+      link_in_batches(old_rows, old_rows + first, old_rows + n, workers, executor, job);
+    } else {
+      workers[0].alone = workers.size() == 1;
+      executor.parallel_for_workers(n - first, kGrain,
+                                    [&](std::size_t worker, std::size_t begin, std::size_t end) {
+                                      link(worker, first + begin, first + end);
+                                    });
+    }
   } catch (...) {
     for (const Worker& worker : workers) {
       graph.restore(worker.journal);
@@ -488,9 +586,9 @@ void HnswBuilder::Impl::insert(const MatrixView& added, std::span<const std::uin
 }
 
 void HnswBuilder::insert(const MatrixView& vectors, std::span<const std::uint8_t> levels,
-                         bool sequential, const Executor& executor, const Job& job) {
+                         bool in_batches, const Executor& executor, const Job& job) {
   try {
-    impl_->insert(vectors, levels, sequential, executor, job);
+    impl_->insert(vectors, levels, in_batches, executor, job);
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {

@@ -34,10 +34,10 @@ class HnswBuilder {
   HnswBuilder(const HnswBuilder&) = delete;
   HnswBuilder& operator=(const HnswBuilder&) = delete;
 
-  /// Inserts vectors [n, dim] with the given levels [n]; all or nothing. `sequential`: in row order
-  /// on the calling thread. Throws kNonFinite, kZeroVector, kCancelled, kOutOfMemory; the graph is
-  /// then byte for byte what it was.
-  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool sequential,
+  /// Inserts vectors [n, dim] with the given levels [n]; all or nothing. `in_batches`: rows choose
+  /// their links a batch at a time, for one graph at any number of threads. Throws kNonFinite,
+  /// kZeroVector, kCancelled, kOutOfMemory; the graph is then byte for byte what it was.
+  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool in_batches,
               const Executor& executor, const Job& job);
 
   /// Goes on where a snapshot is: row i is its node i. For an empty builder of the snapshot's

@@ -130,7 +130,7 @@ TEST_P(Insertion, AFirstInsertionThatIsStoppedLeavesAnEmptyGraph) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Orders, Insertion, ::testing::Values(true, false),
-                         [](const auto& order) { return order.param ? "sequential" : "parallel"; });
+                         [](const auto& order) { return order.param ? "in_batches" : "parallel"; });
 
 // Every allocation of an insertion fails once, in turn; then the same insertion succeeds.
 TEST(InsertionOutOfMemory, EveryFailedAllocationRestoresTheGraph) {
