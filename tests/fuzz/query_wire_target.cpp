@@ -1,8 +1,7 @@
 // What clients send to the service: a body in JSON is a typed error or a request within its bounds,
 // and whatever is asked of a small collection gets an answer that is JSON and no failure of ours.
-#include <stdlib.h>
-
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
