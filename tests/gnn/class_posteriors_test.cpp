@@ -63,7 +63,7 @@ TEST(PropagateLabels, StartsAtTheGivenOpinionAndKeepsTheLikeliest) {
 }
 
 TEST(PropagateLabels, SameBytesAtAnyThreadCountAndRefusesUnknownClasses) {
-  const std::size_t n = 1000;
+  const std::uint32_t n = 1000;
   std::vector<std::uint32_t> labels(n, kNoClass), nodes;
   std::vector<float> weights(2 * n, 0.5F);
   for (std::uint32_t i = 0; i < n; ++i) {
