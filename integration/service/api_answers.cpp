@@ -1,6 +1,8 @@
 #include "halo/integration/service/api_answers.h"
 
 #include <charconv>
+#include <cmath>
+#include <type_traits>
 
 namespace halo::service {
 namespace {
@@ -10,14 +12,14 @@ using OrderedJson = nlohmann::ordered_json;
 // Numbers as JSON has them; what JSON has no number for is null.
 template <class Number>
 void append_number(std::string& out, Number number) {
-  char text[32];
-  const auto [end, error] = std::to_chars(text, text + sizeof(text), number);
-  if (error != std::errc() || text[0] == 'n' || text[0] == 'i' || text[1] == 'i' ||
-      text[1] == 'n') {
-    out += "null";
-    return;
+  if constexpr (std::is_floating_point_v<Number>) {
+    if (!std::isfinite(number)) {
+      out += "null";
+      return;
+    }
   }
-  out.append(text, end);
+  char text[32];
+  out.append(text, std::to_chars(text, text + sizeof(text), number).ptr);
 }
 
 const char* answer_name(Answer answer) {

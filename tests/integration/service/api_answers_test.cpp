@@ -33,6 +33,17 @@ TEST(ApiAnswers, NumbersComeBack) {
   }
 }
 
+// A number of one digit leaves no room for what stood in the buffer before it.
+TEST(ApiAnswers, DigitsAreNumbersWhateverCameBefore) {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  for (const float before : {-kNone, kNone, -std::numeric_limits<float>::infinity(), 1.0F}) {
+    for (int digit = 0; digit < 10; ++digit) {
+      const float values[] = {before, static_cast<float>(digit)};
+      EXPECT_EQ(json::parse(item_json(0, "{}", values))["vector"][1], digit);
+    }
+  }
+}
+
 TEST(ApiAnswers, JobsSayWhatBecameOfThem) {
   Collection::Job job;
   job.number = 3;
