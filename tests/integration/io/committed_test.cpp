@@ -10,11 +10,13 @@
 #include <iterator>
 #include <map>
 #include <string>
+#include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/fusion.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/gnn/trained_model.h"
 #include "halo/integration/engine.h"
@@ -28,22 +30,24 @@ namespace fs = std::filesystem;
 fs::path folder() { return fs::path(HALO_SOURCE_DIR) / "tests/integration/io/committed"; }
 
 /// The index holds the vectors that it was made of, and finds each of them.
-void expect_vectors(const Engine& engine) {
+void expect_vectors(const Engine& engine, float scale = 1.0F) {
   const GraphSnapshot& snapshot = *engine.snapshot();
   ASSERT_EQ(snapshot.size(), kCommittedSize);
   ASSERT_EQ(snapshot.dim(), kCommittedDim);
-  Matrix expected = committed_vectors();
+  Matrix expected = committed_vectors(scale);
+  std::vector<float> vector(kCommittedDim);
   for (std::size_t i = 0; i < kCommittedSize; ++i) {
     if (snapshot.metric() == Metric::kCosine) kernels::normalise(expected.row(i), kCommittedDim);
     const auto node = snapshot.find(committed_id(i));
     ASSERT_TRUE(node.has_value()) << i;
+    snapshot.copy_vector(*node, vector);
     for (std::size_t d = 0; d < kCommittedDim; ++d) {
-      EXPECT_NEAR(snapshot.vector(*node)[d], expected.row(i)[d], 1e-6F);
+      EXPECT_NEAR(vector[d], expected.row(i)[d], 1e-6F);
     }
   }
   if (snapshot.metric() == Metric::kInnerProduct) return;  // a longer vector may be nearer
   const BatchResults results =
-      engine.search(committed_vectors(), {.k = 1, .ef = kCommittedSize}, Executor(1));
+      engine.search(committed_vectors(scale), {.k = 1, .ef = kCommittedSize}, Executor(1));
   for (std::size_t i = 0; i < kCommittedSize; ++i) EXPECT_EQ(results.ids[i], committed_id(i));
 }
 
@@ -69,10 +73,21 @@ TEST(Committed, EveryFileIsRead) {
   for (const auto& entry : fs::directory_iterator(folder())) {
     SCOPED_TRACE(entry.path().filename());
     EXPECT_LE(entry.file_size(), 64u << 10);
-    expect_vectors(Engine::load(entry.path()));
+    const bool bytes = entry.path().filename() == "stored-bytes.halo";
+    expect_vectors(Engine::load(entry.path()), bytes ? kCommittedWhole : 1.0F);
     ++files;
   }
-  EXPECT_GE(files, 5u);
+  EXPECT_GE(files, 11u);
+}
+
+TEST(Committed, VectorsAsTheyAreKept) {
+  const auto stored = [](const char* name) {
+    return Engine::load(folder() / name).snapshot()->stored();
+  };
+  EXPECT_EQ(stored("plain-l2.halo"), CodeKind::kF32);
+  EXPECT_EQ(stored("stored-f16.halo"), CodeKind::kF16);
+  EXPECT_EQ(stored("stored-bf16.halo"), CodeKind::kBf16);
+  EXPECT_EQ(stored("stored-bytes.halo"), CodeKind::kInt8);
 }
 
 TEST(Committed, MetricsAndCodes) {
@@ -98,6 +113,20 @@ TEST(Committed, Models) {
   ASSERT_NE(trained.trained(), nullptr);
   EXPECT_EQ(trained.trained()->label_weight(), 0.5F);
   expect_classes(trained, RefineMode::kTrained);
+  // Written before the centroids' share had a key of its own: it was a quarter then.
+  EXPECT_EQ(trained.trained()->parts().centroid_share, 0.25F);
+  const Engine shares = Engine::load(folder() / "trained-shares.halo");
+  EXPECT_EQ(shares.trained()->parts().centroid_share, 0.25F);
+  expect_classes(shares, RefineMode::kTrained);
+  const Engine layers = Engine::load(folder() / "trained-gnn.halo");
+  ASSERT_NE(layers.trained(), nullptr);
+  ASSERT_NE(layers.trained()->parts().gnn, nullptr);
+  EXPECT_EQ(layers.trained()->parts().gnn_window, 6U);
+  expect_classes(layers, RefineMode::kTrained);
+  const Engine fused = Engine::load(folder() / "fusion.halo");
+  ASSERT_NE(fused.fusion(), nullptr);
+  EXPECT_TRUE(fused.fusion()->fits(*fused.model()));
+  expect_classes(fused, RefineMode::kTrained);
 }
 
 /// A file's bytes by the offsets of docs/format.md alone.

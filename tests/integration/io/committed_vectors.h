@@ -13,13 +13,16 @@ namespace halo::io::test {
 
 inline constexpr std::size_t kCommittedSize = 24, kCommittedDim = 5, kCommittedClasses = 3;
 
+/// What the vectors are multiplied by in the file whose vectors are bytes: then they are whole.
+inline constexpr float kCommittedWhole = 16.0F;
+
 /// Vector i lies near the end of axis i % 3.
-inline Matrix committed_vectors() {
+inline Matrix committed_vectors(float scale = 1.0F) {
   Matrix vectors(kCommittedSize, kCommittedDim);
   for (std::size_t i = 0; i < kCommittedSize; ++i) {
     for (std::size_t d = 0; d < kCommittedDim; ++d) {
       const auto noise = static_cast<float>((i * 7 + d * 5) % 11);
-      vectors.row(i)[d] = (d == i % kCommittedClasses ? 4.0F : 0.0F) + noise / 16;
+      vectors.row(i)[d] = scale * ((d == i % kCommittedClasses ? 4.0F : 0.0F) + noise / 16);
     }
   }
   return vectors;

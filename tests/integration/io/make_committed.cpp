@@ -5,8 +5,12 @@
 // Never write over a committed file: a new layout gets files of a new name beside the old ones.
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <vector>
 
+#include "halo/gnn/fusion.h"
+#include "halo/gnn/gnn_query.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/gnn/trained_model.h"
 #include "halo/integration/engine.h"
@@ -16,16 +20,18 @@
 namespace halo::io::test {
 namespace {
 
-Engine plain(Metric metric, CodeKind codes) {
+Engine plain(Metric metric, CodeKind codes, std::optional<CodeKind> stored = std::nullopt) {
   BuildOptions build;
   build.metric = metric;
   build.M = 4;
   build.ef_construction = 20;
   build.codes = codes;
+  build.stored = stored;
   build.deterministic = true;
   std::vector<Id> ids;
   for (std::size_t i = 0; i < kCommittedSize; ++i) ids.push_back(committed_id(i));
-  return Engine::build(committed_vectors(), ids, build, Executor(1));
+  const float scale = stored == CodeKind::kInt8 ? kCommittedWhole : 1.0F;
+  return Engine::build(committed_vectors(scale), ids, build, Executor(1));
 }
 
 Engine refined() {
@@ -36,19 +42,41 @@ Engine refined() {
   return plain(Metric::kCosine, CodeKind::kF32).refined(options, Executor(1));
 }
 
+Engine fused() {
+  const Engine engine = refined();
+  gnn::Fusion fusion;
+  for (const auto& head : engine.model()->parts().heads) fusion.heads.push_back(head.name);
+  fusion.weights = gnn::label_free_weights(*engine.model(), 1);
+  return engine.with_fusion(std::make_shared<const gnn::Fusion>(fusion));
+}
+
+Matrix first_axes(std::size_t count) {
+  Matrix basis = Matrix::padded(count, kCommittedDim);
+  for (std::size_t r = 0; r < count; ++r) basis.row(r)[r] = 1;
+  return basis;
+}
+
 Engine trained() {
   const Engine engine = plain(Metric::kCosine, CodeKind::kF32);
-  Matrix basis = Matrix::padded(2, kCommittedDim);
-  for (std::size_t r = 0; r < 2; ++r) basis.row(r)[r] = 1;
   std::vector<std::uint32_t> labels;
   for (const Id id : engine.snapshot()->ids()) {
     labels.push_back(static_cast<std::uint32_t>((1000 - id) / 3) % kCommittedClasses);
   }
   const auto model = prepare_trained(
       *engine.snapshot(),
-      {"pca", gnn::Projection(std::vector<float>(kCommittedDim), std::move(basis)), 10.0F}, labels,
+      {"pca", gnn::Projection(std::vector<float>(kCommittedDim), first_axes(2)), 10.0F}, labels,
       kCommittedClasses, Executor(1));
   return engine.with_trained(model->with_label_use(0.5F, 0.25F, 0.25F));
+}
+
+Engine trained_gnn() {
+  const Engine engine = plain(Metric::kCosine, CodeKind::kF32);
+  const gnn::GnnShape shape{1, 2, 10.0F};
+  const auto layers = std::make_shared<const gnn::GnnQuery>(gnn::make_gnn(4, shape), shape);
+  return engine.with_trained(prepare_trained(
+      *engine.snapshot(),
+      {"gnn", gnn::Projection(std::vector<float>(kCommittedDim), first_axes(4)), 10.0F, layers, 6},
+      {}, 0, Executor(1)));
 }
 
 void write(const std::filesystem::path& folder) {
@@ -56,7 +84,12 @@ void write(const std::filesystem::path& folder) {
   plain(Metric::kInnerProduct, CodeKind::kBf16).save(folder / "plain-ip-bf16.halo");
   plain(Metric::kCosine, CodeKind::kInt8).save(folder / "plain-cosine-int8.halo");
   refined().save(folder / "refined.halo");
-  trained().save(folder / "trained.halo");
+  trained().save(folder / "trained-shares.halo");
+  plain(Metric::kL2, CodeKind::kF32, CodeKind::kF16).save(folder / "stored-f16.halo");
+  plain(Metric::kL2, CodeKind::kF32, CodeKind::kBf16).save(folder / "stored-bf16.halo");
+  plain(Metric::kL2, CodeKind::kInt8, CodeKind::kInt8).save(folder / "stored-bytes.halo");
+  fused().save(folder / "fusion.halo");
+  trained_gnn().save(folder / "trained-gnn.halo");
 }
 
 }  // namespace
