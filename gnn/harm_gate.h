@@ -20,6 +20,7 @@
 // Thread-safe: pure functions.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -63,6 +64,11 @@ double harm_gate(double query_coherence, double base_coherence);
 /// Whether the graph itself may say no more than kUnmeasuredGate lets it.
 constexpr bool says_little(double hubness, double base_coherence) {
   return hubness > kMostHubness || base_coherence < kLeastCoherence;
+}
+
+/// `gate`, as far as the graph lets it open.
+constexpr double bounded_gate(double gate, double hubness, double base_coherence) {
+  return says_little(hubness, base_coherence) ? std::min(gate, kUnmeasuredGate) : gate;
 }
 
 }  // namespace halo::gnn

@@ -158,8 +158,7 @@ double gate_of(const gnn::RefinementModel& model, double hubness, const Candidat
       measured < gnn::kCoherenceQueries
           ? parts.calibrated_gate.value_or(gnn::kUnmeasuredGate)
           : gnn::harm_gate(sum / static_cast<double>(measured), parts.base_coherence);
-  return gnn::says_little(hubness, parts.base_coherence) ? std::min(gate, gnn::kUnmeasuredGate)
-                                                         : gate;
+  return gnn::bounded_gate(gate, hubness, parts.base_coherence);
 }
 
 float distance_to(const GraphSnapshot& snapshot, std::span<const float> query, Node node) {

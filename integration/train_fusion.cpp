@@ -73,7 +73,10 @@ FusionTrainer::FusionTrainer(const Engine& engine, const TrainingData& data,
       });
   const double mean = std::accumulate(coherence.begin(), coherence.end(), 0.0) /
                       static_cast<double>(std::max<std::size_t>(1, coherence.size()));
-  start_ = gnn::label_free_weights(model, gnn::harm_gate(mean, model.parts().base_coherence));
+  const double base = model.parts().base_coherence;
+  const double hubness = gnn::hubness(model.parts().edges, model.size());
+  start_ =
+      gnn::label_free_weights(model, gnn::bounded_gate(gnn::harm_gate(mean, base), hubness, base));
 }
 
 const FusionTrainer::List& FusionTrainer::list_of(std::uint32_t query) const {

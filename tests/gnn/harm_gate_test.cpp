@@ -49,6 +49,9 @@ TEST(HarmGate, AGraphOfHubsOrWithoutNeighbourhoodsSaysLittle) {
   EXPECT_FALSE(says_little(kMostHubness, kLeastCoherence));
   EXPECT_TRUE(says_little(3.1, 0.5));
   EXPECT_TRUE(says_little(0.0, 0.09));
+  EXPECT_EQ(bounded_gate(0.7, kMostHubness, kLeastCoherence), 0.7);
+  EXPECT_EQ(bounded_gate(0.7, 3.1, 0.5), kUnmeasuredGate);
+  EXPECT_EQ(bounded_gate(0.01, 3.1, 0.5), 0.01);
 }
 
 TEST(HarmGate, LeavingOneOutTakesTheNextEdgeInstead) {
