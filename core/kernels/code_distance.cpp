@@ -95,6 +95,20 @@ HWY_INLINE auto widen(hn::ScalableTag<std::int16_t> tag, const std::int16_t* HWY
   return hn::LoadU(tag, row);
 }
 
+// The sum of the lanes, which wraps: not by the 512-bit reduction of GCC's header, which adds ints.
+template <class V>
+HWY_INLINE std::uint32_t wrapping_sum(V lanes) {
+  const hn::RebindToUnsigned<hn::DFromV<V>> tag;
+  const auto bits = hn::BitCast(tag, lanes);
+#if HWY_MAX_BYTES == 64
+  const hn::Half<decltype(tag)> half;
+  return hn::GetLane(
+      hn::SumOfLanes(half, hn::Add(hn::LowerHalf(half, bits), hn::UpperHalf(half, bits))));
+#else
+  return hn::GetLane(hn::SumOfLanes(tag, bits));
+#endif
+}
+
 template <bool kL2, class Q>
 struct Int8Row {
   using Query = Q;
@@ -113,9 +127,8 @@ struct Int8Row {
       }
     };
     // The sum of 32 bits wraps: unsigned for l2, signed for dot.
-    const std::int32_t sum =
-        hn::GetLane(hn::SumOfLanes(tag32, accumulate(tag32, width, hn::Lanes(tag16), step)));
-    return kL2 ? static_cast<float>(static_cast<std::uint32_t>(sum)) : static_cast<float>(sum);
+    const std::uint32_t sum = wrapping_sum(accumulate(tag32, width, hn::Lanes(tag16), step));
+    return kL2 ? static_cast<float>(sum) : static_cast<float>(static_cast<std::int32_t>(sum));
   }
 };
 
