@@ -255,7 +255,7 @@ TEST(SearchProperties, ARangeHoldsWhatIsWithinAndNothingElse) {
       radius = truth.empty() ? 1 : truth.back() + 1 + 1e-3 * std::fabs(truth.back());
     } else {
       radius = within == 0 ? truth[0] - 1 : (truth[within - 1] + truth[within]) / 2;
-      RC_PRE(within == 0 || !near(truth[within - 1], truth[within]));
+      RC_PRE((within == 0 || !near(truth[within - 1], truth[within])));
     }
     options.radius = static_cast<float>(radius);
     const auto found = range_search(world.snapshot, world.query, options);
