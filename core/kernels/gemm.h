@@ -1,7 +1,8 @@
 // The seam through which every dense product goes: a packed, register-blocked product of our own,
 // chosen at run time for the CPU (after Goto, van de Geijn: "Anatomy of high-performance matrix
-// multiplication", 2008). No BLAS is linked: ours is level with OpenBLAS on one core (bench_attention),
-// brings no thread pool of its own and gives the same bytes at any number of threads.
+// multiplication", 2008). No BLAS is linked: ours is level with OpenBLAS on one core
+// (bench_attention), brings no thread pool of its own and gives the same bytes at any number of
+// threads.
 //
 // Private to halo: not installed. Out must not alias an input; kernels only assert. Rows of `out`
 // are computed in fixed blocks, so the bytes do not depend on the number of threads. Workspace: 1
