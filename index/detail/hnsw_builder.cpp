@@ -118,12 +118,27 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
   using Nearest = std::priority_queue<std::pair<float, Row>, std::vector<std::pair<float, Row>>,
                                       CompareByFirst>;
 
+  // hnswlib's empty index, set up here: its own constructor for one leaks when memory runs out
+  // inside it, and allocates locks and visited lists that nothing here uses.
   Graph(Space* space, std::size_t M, std::size_t ef_construction)
-      : Base(space, 0, M, ef_construction), rows_(space->rows()) {
-    // Locks of updatePoint, which is not used: 2.5 MB an index.
-    std::vector<std::mutex>().swap(link_list_update_locks_);
+      : Base(space), rows_(space->rows()) {
+    data_level0_memory_ = nullptr;
+    linkLists_ = nullptr;
+    visited_list_pool_ = nullptr;
+    max_elements_ = cur_element_count = num_deleted_ = 0;
+    enterpoint_node_ = static_cast<Row>(-1);
+    maxlevel_ = -1;
+    M_ = maxM_ = M;
+    maxM0_ = 2 * M;
+    ef_construction_ = std::max(ef_construction, M);
+    fstdistfunc_ = space->get_dist_func();
+    dist_func_param_ = space->get_dist_func_param();
+    data_size_ = space->get_data_size();
+    size_links_per_element_ = maxM_ * sizeof(Row) + sizeof(Links);
+    size_links_level0_ = maxM0_ * sizeof(Row) + sizeof(Links);
     // Every vector begins a cache line. hnswlib's prefetches read the word after a list, which is
     // padding here.
+    offsetLevel0_ = 0;
     offsetData_ = round_up(size_links_level0_);
     label_offset_ = offsetData_ + data_size_;  // labels are not used: a row is its own label
     size_data_per_element_ = round_up(label_offset_);
@@ -415,11 +430,8 @@ struct HnswBuilder::Impl {
 };
 
 HnswBuilder::HnswBuilder(Metric metric, std::size_t dim, std::size_t M, std::size_t ef_construction,
-                         CodeKind codes) try
-    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction, codes)) {
-} catch (const std::runtime_error&) {
-  throw std::bad_alloc();  // all that hnswlib says here
-}
+                         CodeKind codes)
+    : impl_(std::make_unique<Impl>(metric, dim, M, ef_construction, codes)) {}
 HnswBuilder::~HnswBuilder() = default;
 
 float* HnswBuilder::Impl::vector(std::size_t row) const {
