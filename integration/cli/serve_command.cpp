@@ -103,7 +103,7 @@ void run_serve(const ServeCommand& command, Session& session) {
   service::ApiOptions api_options;
   api_options.read_token = token_of(command.read_token_file, "HALO_READ_TOKEN");
   api_options.admin_token = token_of(command.admin_token_file, "HALO_ADMIN_TOKEN");
-  api_options.slots = session.executor().threads() + 1;
+  api_options.slots = 2 * session.executor().threads();
   api_options.queue = command.queue;
   if (!is_loopback(command.host) && api_options.admin_token.empty()) {
     throw Error(ErrorCode::kInvalidArgument,

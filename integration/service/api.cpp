@@ -205,7 +205,7 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 Api::Api(Catalog& catalog, const ApiOptions& options)
     : catalog_(catalog),
       options_(options),
-      slots_(options.slots != 0 ? options.slots : Executor(0).threads() + 1, options.queue) {}
+      slots_(options.slots != 0 ? options.slots : 2 * Executor(0).threads(), options.queue) {}
 
 ApiResponse Api::refusal(int status, std::string_view code, const std::string& message) {
   ApiResponse response = json_response({{"error", {{"code", code}, {"message", message}}}}, status);

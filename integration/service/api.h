@@ -29,7 +29,7 @@ struct ApiOptions {
   /// Names a request's Host may give; empty: any. Set where no token protects the service, so that
   /// no web page can reach it under a name of its own.
   std::vector<std::string> hosts;
-  /// Requests computed at once; 0: one more than there are cores, so that no core waits while a
+  /// Requests computed at once; 0: twice as many as there are cores, so that no core waits while a
   /// slot is handed on. More of them share the cores, and each answer takes longer.
   std::size_t slots = 0;
   std::size_t queue = 256;

@@ -3,8 +3,8 @@
 #include <httplib.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 #include <list>
 #include <mutex>
 #include <thread>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -32,17 +32,34 @@ constexpr std::size_t kReadBuffer = std::size_t{16} << 10U;
 // A connection's bytes, in and out, buffered: an answer leaves in one piece.
 class Connection : public httplib::Stream {
  public:
-  Connection(int socket, int drain, const HttpOptions& options)
-      : socket_(socket), drain_(drain), options_(options), in_(kReadBuffer) {}
+  Connection(int socket, const HttpOptions& options)
+      : socket_(socket), options_(options), in_(kReadBuffer) {
+    const auto idle = options.idle_time.count();
+    const timeval time = {static_cast<time_t>(idle / 1000),
+                          static_cast<suseconds_t>(idle % 1000 * 1000)};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
+  }
 
   // True once the first byte of a request is there; false where none comes, or the server drains.
-  bool await_request() {
+  // One system call: a poll before it would cost as much as the parsing of a request.
+  bool await_request(const std::atomic<bool>& draining) {
+    if (at_ == filled_) {
+      idle_ = true;
+      ssize_t got = -1;
+      while (!draining && (got = recv(socket_, in_.data(), in_.size(), 0)) < 0 && errno == EINTR) {
+      }
+      idle_ = false;
+      if (got <= 0) return false;
+      at_ = 0;
+      filled_ = static_cast<std::size_t>(got);
+    }
     begun_ = Clock::now();
-    if (at_ < filled_) return true;
-    pollfd waiting[2] = {{socket_, POLLIN, 0}, {drain_, POLLIN, 0}};
-    const int ready = poll(waiting, 2, static_cast<int>(options_.idle_time.count()));
-    begun_ = Clock::now();
-    return ready > 0 && waiting[0].revents != 0 && (waiting[1].revents & POLLIN) == 0 && fill();
+    return !draining;
+  }
+  // For another thread, once `draining` is set: ends the wait of await_request(). Where it finds
+  // no wait, await_request() has seen `draining` or will.
+  void wake_if_idle() {
+    if (idle_) ::shutdown(socket_, SHUT_RD);
   }
   bool flush() {
     std::size_t sent = 0;
@@ -119,8 +136,9 @@ class Connection : public httplib::Stream {
     return true;
   }
 
-  int socket_, drain_;
+  int socket_;
   const HttpOptions& options_;
+  std::atomic<bool> idle_{false};
   std::vector<char> in_;
   std::size_t at_ = 0, filled_ = 0;
   std::string out_;
@@ -209,7 +227,7 @@ void answer(ApiResponse&& from, httplib::Response& to) {
 }  // namespace
 
 struct HttpServer::Impl : httplib::Server {
-  Impl(Api& a, const HttpOptions& o) : api(a), options(o), drain(eventfd(0, EFD_CLOEXEC)) {
+  Impl(Api& a, const HttpOptions& o) : api(a), options(o) {
     new_task_queue = [this] { return new ConnectionThreads(options.max_connections); };
     set_payload_max_length(api.options().max_body);
     set_socket_options([](socket_t socket) {
@@ -253,8 +271,6 @@ struct HttpServer::Impl : httplib::Server {
       return HandlerResponse::Handled;
     }));
   }
-  ~Impl() override { ::close(drain); }
-
   static bool has_body(const httplib::Request& request) {
     return request.method == "POST" || request.method == "PUT" || request.method == "PATCH" ||
            (request.method == "DELETE" &&
@@ -298,7 +314,8 @@ struct HttpServer::Impl : httplib::Server {
 
   bool process_and_close_socket(socket_t socket) override {
     ServiceMetrics& metrics = api.metrics();
-    if (ConnectionThreads::refusing || !track(socket)) {
+    Connection connection(socket, options);
+    if (ConnectionThreads::refusing || !track(connection)) {
       ++metrics.refused_connections;
       constexpr std::string_view kBusy =
           "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -310,9 +327,8 @@ struct HttpServer::Impl : httplib::Server {
     ++metrics.connections;
     const int yes = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    Connection connection(socket, drain, options);
     Connection::current = &connection;
-    while (!draining && connection.await_request()) {
+    while (!draining && connection.await_request(draining)) {
       bool closed = false;
       const bool fine = process_request(connection, draining, closed, nullptr);
       if (!connection.flush() || !fine || closed || connection.closing()) break;
@@ -335,10 +351,10 @@ struct HttpServer::Impl : httplib::Server {
 
   void widen_backlog() { ::listen(svr_sock_, static_cast<int>(options.max_connections)); }
 
-  bool track(socket_t socket) {
+  bool track(Connection& connection) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (open.size() >= options.max_connections) return false;
-    open.insert(socket);
+    open.emplace(connection.socket(), &connection);
     return true;
   }
   void forget(socket_t socket) {
@@ -349,13 +365,12 @@ struct HttpServer::Impl : httplib::Server {
 
   Api& api;
   HttpOptions options;
-  int drain;
   int bound = 0;
   std::atomic<bool> draining{false};
   bool listening = false;
   std::mutex mutex;
   std::condition_variable none_open;
-  std::unordered_set<socket_t> open;
+  std::unordered_map<socket_t, Connection*> open;
 };
 
 HttpServer::HttpServer(Api& api, const HttpOptions& options)
@@ -394,13 +409,11 @@ void HttpServer::stop(milliseconds drain) {
   }
   // httplib forgets a stop that comes before it runs, which is a moment after listen() began.
   while (!impl_->is_running()) std::this_thread::sleep_for(milliseconds(1));
-  const std::uint64_t one = 1;
-  // Wakes everyone who waits for a request: the event is never read, so it stays.
-  static_cast<void>(!::write(impl_->drain, &one, sizeof(one)));
   impl_->Server::stop();
   std::unique_lock<std::mutex> lock(impl_->mutex);
+  for (const auto& [socket, connection] : impl_->open) connection->wake_if_idle();
   if (impl_->none_open.wait_for(lock, drain, [&] { return impl_->open.empty(); })) return;
-  for (const socket_t socket : impl_->open) ::shutdown(socket, SHUT_RDWR);
+  for (const auto& [socket, connection] : impl_->open) ::shutdown(socket, SHUT_RDWR);
 }
 
 }  // namespace halo::service

@@ -99,27 +99,30 @@ class Scanner {
     constexpr std::array<float, 11> kPowers = {1e0F, 1e1F, 1e2F, 1e3F, 1e4F, 1e5F,
                                                1e6F, 1e7F, 1e8F, 1e9F, 1e10F};
     constexpr std::uint32_t kMost = 1U << 24U;
+    const char* const begin = text_.data() + digits;
+    const char* const end = text_.data() + text_.size();
+    const char* at = begin;
     std::uint32_t whole = 0;
-    std::size_t at = digits;
     const auto take_digits = [&] {
-      const std::size_t begin = at;
-      for (; whole <= kMost && at < text_.size() && is_digit(text_[at]); ++at) {
-        whole = whole * 10 + static_cast<std::uint32_t>(text_[at] - '0');
+      const char* const first = at;
+      for (; at != end && is_digit(*at) && whole <= kMost; ++at) {
+        whole = whole * 10 + static_cast<std::uint32_t>(*at - '0');
       }
-      return at - begin;
+      return static_cast<std::size_t>(at - first);
     };
     const std::size_t leading = take_digits();
-    if (leading == 0 || (leading > 1 && text_[digits] == '0')) return false;
+    if (leading == 0 || (leading > 1 && *begin == '0')) return false;
     std::size_t decimals = 0;
-    if (at < text_.size() && text_[at] == '.') {
+    if (at != end && *at == '.') {
       ++at;
       decimals = take_digits();
       if (decimals == 0 || decimals >= kPowers.size()) return false;
     }
-    if (whole > kMost || at >= text_.size() || text_[at] == 'e' || text_[at] == 'E') return false;
-    value = static_cast<float>(whole) / kPowers[decimals];
+    if (whole > kMost || at == end || *at == 'e' || *at == 'E') return false;
+    value = static_cast<float>(whole);
+    if (decimals != 0) value /= kPowers[decimals];
     if (digits != at_) value = -value;
-    at_ = at;
+    at_ = static_cast<std::size_t>(at - text_.data());
     return true;
   }
 
@@ -127,9 +130,13 @@ class Scanner {
   std::size_t at_ = 0;
 };
 
+// Room for a row of most models at once; what is larger grows.
+constexpr std::size_t kRowGuess = 1024;
+
 // After the '['.
 std::size_t read_row(Scanner& scanner, std::string_view name, std::vector<float>& values) {
   const std::size_t before = values.size();
+  if (before == 0) values.reserve(kRowGuess);
   if (scanner.take(']')) return 0;
   do {
     values.push_back(scanner.number(name));
