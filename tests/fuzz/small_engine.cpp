@@ -37,7 +37,8 @@ const Engine& small_engine() {
     Matrix basis = Matrix::padded(2, kSmallDim);
     for (std::size_t r = 0; r < 2; ++r) basis.row(r)[r] = 1;
     std::vector<std::uint32_t> labels(kSmallSize);
-    for (std::uint32_t i = 0; i < kSmallSize; ++i) labels[i] = i % kSmallClasses;
+    for (std::uint32_t i = 0; i < kSmallSize; ++i)
+      labels[i] = static_cast<std::uint32_t>(i % kSmallClasses);
     const auto trained = prepare_trained(
         *refined.snapshot(),
         {"pca", gnn::Projection(std::vector<float>(kSmallDim, 0.0F), std::move(basis)), 10.0F},
