@@ -10,6 +10,7 @@
 
 #include "halo/core/error.h"
 #include "halo/core/out_of_memory.h"
+#include "halo/index/batch_order.h"
 #include "halo/index/detail/filtered_walk.h"
 #include "halo/index/detail/graph_walk.h"
 #include "halo/index/detail/metric_distance.h"
@@ -113,15 +114,19 @@ void collect(const Filter& filter, const detail::RowScorer* exact, std::size_t c
 }
 
 // Leaves candidates in scratch.walk.pool, perhaps some that are not allowed among them. `keep`: how
-// many a scan must keep.
-void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score, std::size_t ef,
-                  std::size_t keep, const SearchOptions& options, SearchScratch::Impl& scratch) {
+// many a scan must keep. `start`: kNoNode where it is yet to be found.
+void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score, Node start,
+                  std::size_t ef, std::size_t keep, const SearchOptions& options,
+                  SearchScratch::Impl& scratch) {
   const Filter& filter = options.filter;
   const std::size_t n = snapshot.size();
   detail::WalkScratch& walk = scratch.walk;
   const detail::CsrRows rows = detail::layer0_rows(snapshot.parts().layers[0]);
+  const auto begin = [&] {
+    return start != kNoNode ? start : detail::descend(snapshot, score, walk.distances);
+  };
   if (filter.empty()) {
-    detail::walk_layer(score, n, detail::descend(snapshot, score, walk.distances), ef, rows, walk);
+    detail::walk_layer(score, n, begin(), ef, rows, walk);
     return;
   }
   const double share = detail::allowed_share(filter, n);
@@ -132,7 +137,7 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
     detail::scan_allowed(score, n, filter, walk, scratch.nodes);
     return;
   }
-  const Node start = detail::descend(snapshot, score, walk.distances);
+  start = begin();
   const auto allows = [&](Node node) { return filter.allows(node); };
   // What is allowed may lie far from the query, or in parts that no bridge joins: then fewer are
   // found than this.
@@ -160,11 +165,15 @@ void find_allowed(const GraphSnapshot& snapshot, const detail::RowScorer& score,
 }  // namespace
 
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
-                   const SearchOptions& options, SearchScratch& scratch,
-                   std::span<Neighbour> out) try {
+                   const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out,
+                   Node start) try {
   options.validate(snapshot);
   detail::check_dimension(snapshot, query.size());
   detail::check_output(options, out.size());
+  if (start != kNoNode && start >= snapshot.size()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "a walk cannot begin at node " + std::to_string(start));
+  }
   SearchScratch::Impl& impl = scratch.impl();
   const detail::PreparedQuery prepared =
       detail::prepare_query(snapshot, query, options.exact_walk, impl.query);
@@ -172,7 +181,7 @@ std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
   const Filter& filter = options.filter;
   const std::size_t keep =
       prepared.coded ? detail::rescore_count(snapshot, options.k, options.rescore) : options.k;
-  find_allowed(snapshot, prepared.walk, ef, keep, options, impl);
+  find_allowed(snapshot, prepared.walk, start, ef, keep, options, impl);
   collect(filter, prepared.coded ? &prepared.exact : nullptr, keep, impl);
   if (impl.neighbours.size() < options.k && impl.neighbours.size() < filter.count().value_or(n)) {
     // The walk ended in a part of the graph that has no way out: look at everything.
@@ -190,14 +199,16 @@ SearchResults search_batch(const GraphSnapshot& snapshot, const MatrixView& quer
   detail::check_queries(snapshot, queries, executor);
   SearchResults results = detail::make_results(queries.rows, options.k);
   std::vector<SearchScratch> scratch(executor.threads());
+  const BatchOrder order(snapshot, queries, options, executor, job);
   const Stage stage(job, "search", queries.rows);
   executor.parallel_for_workers(
       queries.rows, 8, [&](std::size_t worker, std::size_t begin, std::size_t end) {
         job.check();
-        for (std::size_t q = begin; q < end; ++q) {
-          results.found[q] =
-              search(snapshot, queries.row_span(q), options, scratch[worker],
-                     std::span(results.neighbours).subspan(q * options.k, options.k));
+        for (std::size_t i = begin; i < end; ++i) {
+          const std::size_t q = order.query(i);
+          results.found[q] = search(snapshot, queries.row_span(q), options, scratch[worker],
+                                    std::span(results.neighbours).subspan(q * options.k, options.k),
+                                    order.start(q));
         }
         job.advance(end - begin);
       });

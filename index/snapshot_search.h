@@ -98,15 +98,20 @@ class SearchScratch {
 /// cannot answer.
 void validate_query(const GraphSnapshot& snapshot, std::span<const float> query);
 
+inline constexpr Node kNoNode = 0xffffffffU;
+
 /// The nearest nodes found, nearest first (equal distances: lower node first), into out[0 .. k).
 /// Returns how many were found: k, unless a filter allows fewer. `query` has dim() floats. Throws
 /// as validate() and validate_query(), and kInvalidArgument where `out` is shorter than k. O(ef
-/// log(n) M dim) on average; a filter that
-/// allows few nodes is answered by looking at all of those.
+/// log(n) M dim) on average; a filter that allows few nodes is answered by looking at all of those.
+/// `start`: where the walk on layer 0 begins, as BatchOrder found it for this query and these
+/// options; kNoNode: search() goes down the layers itself, with the same result.
 std::size_t search(const GraphSnapshot& snapshot, std::span<const float> query,
-                   const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out);
+                   const SearchOptions& options, SearchScratch& scratch, std::span<Neighbour> out,
+                   Node start = kNoNode);
 
-/// Many queries on the executor: results of query i are at i * k; unfound places have node kNoNode.
+/// Many queries on the executor, in the order of BatchOrder: results of query i are at i * k;
+/// unfound places have node kNoNode.
 struct SearchResults {
   std::size_t k = 0;
   std::vector<Neighbour> neighbours;  ///< queries x k
@@ -115,7 +120,6 @@ struct SearchResults {
     return std::span(neighbours).subspan(query * k, found[query]);
   }
 };
-inline constexpr Node kNoNode = 0xffffffffU;
 SearchResults search_batch(const GraphSnapshot& snapshot, const MatrixView& queries,
                            const SearchOptions& options, const Executor& executor,
                            const Job& job = {});

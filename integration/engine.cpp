@@ -17,6 +17,7 @@
 #include "halo/gnn/query_refinement.h"
 #include "halo/gnn/refinement_model.h"
 #include "halo/gnn/trained_model.h"
+#include "halo/index/batch_order.h"
 #include "halo/integration/index_identity.h"
 #include "halo/integration/io/bundle.h"
 #include "halo/integration/io/file.h"
@@ -379,10 +380,12 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
   candidates.limit = search_options.k;
   candidates.neighbours.resize(queries.rows * search_options.k);
   candidates.found.resize(queries.rows);
+  const BatchOrder order(*snapshot_, queries, search_options, executor, job);
   executor.parallel_for_workers(
       queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
         Worker& worker = workers.of(w);
-        for (std::size_t q = begin; q < end; ++q) {
+        for (std::size_t at = begin; at < end; ++at) {
+          const std::size_t q = order.query(at);
           job.check();
           if (options.deadline.passed()) {
             results.answers[q] = Answer::kNone;
@@ -391,7 +394,8 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
           const auto search_start = Clock::now();
           candidates.found[q] = halo::search(
               *snapshot_, queries.row_span(q), search_options, worker.search,
-              std::span(candidates.neighbours).subspan(q * candidates.limit, candidates.limit));
+              std::span(candidates.neighbours).subspan(q * candidates.limit, candidates.limit),
+              order.start(q));
           results.latency_seconds[q] = seconds_since(search_start);
         }
         job.advance(end - begin);
@@ -415,7 +419,8 @@ BatchResults Engine::answer(const MatrixView& queries, const QueryOptions& optio
   executor.parallel_for_workers(
       queries.rows, kQueriesAtOnce, [&](std::size_t w, std::size_t begin, std::size_t end) {
         Worker& worker = workers.of(w);
-        for (std::size_t q = begin; q < end; ++q) {
+        for (std::size_t at = begin; at < end; ++at) {
+          const std::size_t q = order.query(at);
           if (results.answers[q] == Answer::kNone) continue;
           job.check();
           worker.split(candidates.of(q));

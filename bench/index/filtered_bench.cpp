@@ -20,6 +20,7 @@
 #include "halo/index/recall.h"
 #include "halo/index/vector_index.h"
 #include "support/data_sets.h"
+#include "support/one_by_one.h"
 
 namespace halo::bench {
 namespace {
@@ -81,12 +82,12 @@ Measured measure(const Filter& filter) {
     options.ef = ef;
     result.ef = ef;
     result.recall =
-        recall_at(kNeighbours, search_batch(index(), queries(), options, one_core()), exact);
+        recall_at(kNeighbours, search_one_by_one(index(), queries(), options, one_core()), exact);
     if (result.recall >= kRecall) break;
   }
   for (int run = 0; run < 3; ++run) {
     const auto start = Clock::now();
-    search_batch(index(), queries(), options, one_core());
+    search_one_by_one(index(), queries(), options, one_core());
     result.qps = std::max(result.qps, queries_per_second(queries().rows, start));
   }
   return result;

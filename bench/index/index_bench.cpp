@@ -12,7 +12,8 @@
 // at fixed recalls off the curves. --benchmark_out=FILE writes what scripts/recall_curves.py draws.
 //
 //   build/<library>/<data set>/threads:<t>           recall_at_ef_80, bytes_per_vector, seconds
-//   search/<library>/<data set>/ef:<ef>/threads:<t>  recall, qps
+//   search/<library>/<data set>/ef:<ef>/threads:<t>  recall, qps; a call a query (faiss: one for
+//   all) batch/halo_auto/<data set>/ef:64/threads:<t>     the same queries in one call
 //
 // On one thread qps and seconds are by the process's CPU time, so that what else runs on the
 // machine counts less; on more threads by wall time.
@@ -144,11 +145,16 @@ void bm_build(benchmark::State& state, Entry& entry, std::size_t threads) {
       entry.bytes_per_vector() - static_cast<double>(entry.get().exact_copy_bytes()) / vectors;
 }
 
-void bm_search(benchmark::State& state, Entry& entry, std::size_t ef, std::size_t threads) {
+void bm_search(benchmark::State& state, Entry& entry, std::size_t ef, std::size_t threads,
+               bool together) {
   SearchLibrary& index = entry.get();
+  const MatrixView queries = entry.data().queries;
   std::vector<std::int64_t> rows;
   const StopWatch watch(threads);
-  for (auto _ : state) rows = index.search(entry.data().queries, ef, threads);
+  for (auto _ : state) {
+    rows =
+        together ? index.search_together(queries, ef, threads) : index.search(queries, ef, threads);
+  }
   const double seconds = watch.seconds();
   state.counters["recall"] = entry.recall_of(rows);
   state.counters["qps"] = static_cast<double>(entry.data().queries.rows()) *
@@ -253,10 +259,15 @@ void register_set(const DataSet& data, std::map<std::string, Entry>& entries) {
         Entry& entry = entries.at(library + "/" + data.name);
         benchmark::RegisterBenchmark(
             ("search/" + library + "/" + data.name + "/ef:" + std::to_string(ef) + threads).c_str(),
-            [&entry, ef, t](benchmark::State& state) { bm_search(state, entry, ef, t); })
+            [&entry, ef, t](benchmark::State& state) { bm_search(state, entry, ef, t, false); })
             ->Unit(benchmark::kMillisecond);
       }
     }
+    Entry& halo = entries.at("halo_auto/" + data.name);
+    benchmark::RegisterBenchmark(
+        ("batch/halo_auto/" + data.name + "/ef:64" + threads).c_str(),
+        [&halo, t](benchmark::State& state) { bm_search(state, halo, 64, t, true); })
+        ->Unit(benchmark::kMillisecond);
   }
 }
 

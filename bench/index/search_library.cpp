@@ -7,6 +7,7 @@
 #include "halo/index/snapshot_search.h"
 #include "halo/index/vector_index.h"
 #include "halo/integration/io/snapshot_io.h"
+#include "support/one_by_one.h"
 
 namespace halo::bench {
 namespace {
@@ -36,18 +37,13 @@ class Halo : public SearchLibrary {
 
   std::vector<std::int64_t> search(const MatrixView& queries, std::size_t ef,
                                    std::size_t threads) override {
-    SearchOptions options;
-    options.k = kNeighbours;
-    options.ef = ef;
-    const SearchResults results = search_batch(*snapshot_, queries, options, executor(threads));
-    std::vector<std::int64_t> rows(queries.rows * kNeighbours, -1);
-    for (std::size_t q = 0; q < queries.rows; ++q) {
-      const auto found = results.of(q);
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        rows[q * kNeighbours + i] = snapshot_->id(found[i].node);
-      }
-    }
-    return rows;
+    return rows_of(
+        search_one_by_one(*snapshot_, queries, {.k = kNeighbours, .ef = ef}, executor(threads)));
+  }
+  std::vector<std::int64_t> search_together(const MatrixView& queries, std::size_t ef,
+                                            std::size_t threads) override {
+    return rows_of(
+        search_batch(*snapshot_, queries, {.k = kNeighbours, .ef = ef}, executor(threads)));
   }
 
   void save(const std::filesystem::path& path) const override {
@@ -64,6 +60,17 @@ class Halo : public SearchLibrary {
   }
 
  private:
+  std::vector<std::int64_t> rows_of(const SearchResults& results) const {
+    std::vector<std::int64_t> rows(results.neighbours.size(), -1);
+    for (std::size_t q = 0; q < results.found.size(); ++q) {
+      const auto found = results.of(q);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        rows[q * kNeighbours + i] = snapshot_->id(found[i].node);
+      }
+    }
+    return rows;
+  }
+
   std::optional<CodeKind> codes_;
   std::shared_ptr<const GraphSnapshot> snapshot_;
 };

@@ -23,6 +23,11 @@ class SearchLibrary {
   /// Row numbers, queries x kNeighbours, nearest first; -1 for none.
   virtual std::vector<std::int64_t> search(const MatrixView& queries, std::size_t ef,
                                            std::size_t threads) = 0;
+  /// The same with whatever a library does for queries that come together.
+  virtual std::vector<std::int64_t> search_together(const MatrixView& queries, std::size_t ef,
+                                                    std::size_t threads) {
+    return search(queries, ef, threads);
+  }
   /// A built index in a file, so that a run of searches need not build.
   virtual void save(const std::filesystem::path& path) const = 0;
   virtual void load(const DataSet& data, const std::filesystem::path& path) = 0;
