@@ -10,8 +10,8 @@
 namespace halo {
 namespace {
 
-// Fewer share too little to be worth the sorting: measured 0.9 to 1.06 times the speed at 64, 1.0 to
-// 1.24 times at 256, 1.4 to 1.5 (784 numbers) at 1,000.
+// Fewer share too little to be worth the sorting: measured 0.9 to 1.06 times the speed at 64, 1.0
+// to 1.24 times at 256, 1.4 to 1.5 (784 numbers) at 1,000.
 constexpr std::size_t kLeast = 256;
 constexpr std::size_t kGrain = 32;
 
@@ -19,8 +19,8 @@ bool walks(const GraphSnapshot& snapshot, const SearchOptions& options) {
   if (options.filter.empty()) return true;
   const double share = detail::allowed_share(options.filter, snapshot.size());
   return detail::plan_filter(options.filter, share, snapshot.size(), snapshot.average_degree(0),
-                             snapshot.M(), std::max(options.ef, options.k)) !=
-         detail::FilterPlan::kScan;
+                             snapshot.M(),
+                             std::max(options.ef, options.k)) != detail::FilterPlan::kScan;
 }
 
 }  // namespace

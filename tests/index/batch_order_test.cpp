@@ -41,16 +41,16 @@ TEST(BatchOrder, ChangesNoResult) {
   const Matrix asked = queries();
   for (const Metric metric : test::kMetrics) {
     const auto index = snapshot(metric);
-    auto bits = std::make_shared<std::vector<std::uint64_t>>((kNodes + 63) / 64, 0x7777777777777777U);
-    for (const Filter& filter :
-         {Filter(), Filter::of_bits(bits), Filter::of_predicate([](Node n) { return n % 3 != 0; })}) {
+    auto bits =
+        std::make_shared<std::vector<std::uint64_t>>((kNodes + 63) / 64, 0x7777777777777777U);
+    for (const Filter& filter : {Filter(), Filter::of_bits(bits),
+                                 Filter::of_predicate([](Node n) { return n % 3 != 0; })}) {
       const SearchOptions options{.k = 5, .ef = 20, .filter = filter};
       const SearchResults batch = search_batch(*index, asked, options, Executor(3));
       SearchScratch scratch;
       std::vector<Neighbour> alone(options.k);
       for (std::size_t q = 0; q < kQueries; ++q) {
-        const std::size_t found =
-            search(*index, asked.view().row_span(q), options, scratch, alone);
+        const std::size_t found = search(*index, asked.view().row_span(q), options, scratch, alone);
         const auto together = batch.of(q);
         ASSERT_EQ(found, together.size());
         EXPECT_TRUE(std::equal(together.begin(), together.end(), alone.begin())) << "query " << q;

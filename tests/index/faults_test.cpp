@@ -2,7 +2,6 @@
 // can be done afterwards.
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -20,15 +19,10 @@ namespace halo {
 namespace {
 
 using test::fail_each_allocation;
+using test::ids_from;
 using test::state_hash;
 
 constexpr std::size_t kDim = 5;
-
-std::vector<Id> ids_from(Id first, std::size_t count) {
-  std::vector<Id> ids(count);
-  std::iota(ids.begin(), ids.end(), first);
-  return ids;
-}
 
 class Faults : public ::testing::TestWithParam<CodeKind> {
  protected:

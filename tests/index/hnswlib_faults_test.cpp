@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <limits>
 #include <mutex>
-#include <numeric>
 #include <set>
 #include <thread>
 
@@ -22,15 +21,10 @@ namespace halo {
 namespace {
 
 using test::expect_error;
+using test::ids_from;
 using test::live_search;
 
 constexpr std::size_t kDim = 8;
-
-std::vector<Id> ids_from(Id first, std::size_t count) {
-  std::vector<Id> ids(count);
-  std::iota(ids.begin(), ids.end(), first);
-  return ids;
-}
 
 double recall_of(const GraphSnapshot& snapshot, const MatrixView& queries) {
   const Executor executor(2);

@@ -1,8 +1,11 @@
 // Small indexes for the index room's tests.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <numeric>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -29,6 +32,28 @@ inline constexpr std::size_t parallel_rows(std::size_t rows) {
 }
 
 inline constexpr Metric kMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine};
+
+/// first, first + 1, ...
+inline std::vector<Id> ids_from(Id first, std::size_t count) {
+  std::vector<Id> ids(count);
+  std::iota(ids.begin(), ids.end(), first);
+  return ids;
+}
+
+/// The metric's formula in double.
+inline double plain_distance(Metric metric, std::span<const float> a, std::span<const float> b) {
+  double l2 = 0, dot = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double x = a[i], y = b[i];
+    l2 += (x - y) * (x - y);
+    dot += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  if (metric == Metric::kL2) return l2;
+  if (metric == Metric::kInnerProduct) return 1 - dot;
+  return 1 - dot / std::sqrt(aa * bb);
+}
 
 inline BuildOptions build_options(Metric metric, bool deterministic = true) {
   BuildOptions options;

@@ -6,7 +6,6 @@
 #include <limits>
 #include <mutex>
 #include <new>
-#include <numeric>
 #include <set>
 #include <thread>
 
@@ -20,14 +19,9 @@ namespace {
 
 using test::expect_error;
 using test::expect_same;
+using test::ids_from;
 using test::live_options;
 using test::LiveModel;
-
-std::vector<Id> ids_from(Id first, std::size_t count) {
-  std::vector<Id> ids(count);
-  std::iota(ids.begin(), ids.end(), first);
-  return ids;
-}
 
 // Some ids of the model, each at most once.
 std::vector<Id> some_ids(const LiveModel& model, std::size_t count, Random& random) {

@@ -121,19 +121,6 @@ World some_world() {
   return world;
 }
 
-double formula(Metric metric, std::span<const float> a, std::span<const float> b) {
-  double l2 = 0, dot = 0, aa = 0, bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double x = a[i], y = b[i];
-    l2 += (x - y) * (x - y);
-    dot += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  if (metric == Metric::kL2) return l2;
-  return metric == Metric::kInnerProduct ? 1 - dot : 1 - dot / std::sqrt(aa * bb);
-}
-
 bool near(double a, double b) { return std::fabs(a - b) <= 1e-4 * (1 + std::fabs(b)); }
 
 // Ascending distances of the allowed vectors, by the formula in double.
@@ -141,7 +128,7 @@ std::vector<double> brute_force(const World& world, bool filtered) {
   std::vector<double> distances;
   for (std::size_t i = 0; i < world.size(); ++i) {
     if (!filtered || world.allowed[i]) {
-      distances.push_back(formula(world.metric, world.query, world.vectors[i]));
+      distances.push_back(test::plain_distance(world.metric, world.query, world.vectors[i]));
     }
   }
   std::sort(distances.begin(), distances.end());
@@ -157,7 +144,8 @@ void expect_well_formed(const World& world, std::span<const Neighbour> found,
     const auto row = static_cast<std::size_t>(world.snapshot->id(found[i].node));
     RC_ASSERT(nodes.insert(found[i].node).second);
     RC_ASSERT((!filtered || world.allowed[row]));
-    RC_ASSERT(near(found[i].distance, formula(world.metric, world.query, world.vectors[row])));
+    RC_ASSERT(near(found[i].distance,
+                   test::plain_distance(world.metric, world.query, world.vectors[row])));
     RC_ASSERT((found[i].distance >= truth[i] || near(found[i].distance, truth[i])));
     RC_ASSERT((i == 0 || found[i - 1].distance <= found[i].distance));
   }
@@ -302,7 +290,7 @@ TEST(SearchProperties, WindowsAreClosedAndWideOnesHoldEverything) {
     const CsrMask windows = neighbour_windows(snapshot, window, Executor(1));
     const auto distance = [&](Node a, Node b) {
       const Metric metric = world.metric == Metric::kCosine ? Metric::kInnerProduct : world.metric;
-      return formula(metric, snapshot.vector(a), snapshot.vector(b));
+      return test::plain_distance(metric, snapshot.vector(a), snapshot.vector(b));
     };
     for (Node node = 0; node < snapshot.size(); ++node) {
       const auto row = windows.row(node);

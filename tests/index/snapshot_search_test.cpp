@@ -19,25 +19,11 @@ namespace halo {
 namespace {
 
 using test::expect_error;
+using test::plain_distance;
 using test::snapshot_of;
 
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 const float kInfinity = std::numeric_limits<float>::infinity();
-
-// The metric's formula in double.
-double plain_distance(Metric metric, std::span<const float> a, std::span<const float> b) {
-  double l2 = 0, dot = 0, aa = 0, bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double x = a[i], y = b[i];
-    l2 += (x - y) * (x - y);
-    dot += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  if (metric == Metric::kL2) return l2;
-  if (metric == Metric::kInnerProduct) return 1 - dot;
-  return 1 - dot / std::sqrt(aa * bb);
-}
 
 std::vector<Neighbour> search_one(const GraphSnapshot& snapshot, std::span<const float> query,
                                   const SearchOptions& options) {

@@ -32,11 +32,12 @@ if(SHARED)
   endif()
 
   # What the library exports is halo's own.
-  run(nm -D --defined-only -C ${prefix}/${LIBRARY_DIR}/libhalo.so)
+  # (Mangled: a template's demangled name begins with what it returns.)
+  run(nm -D --defined-only ${prefix}/${LIBRARY_DIR}/libhalo.so)
   string(REGEX REPLACE "[0-9a-f]+ [A-Za-z] " "" symbols "${output}")
   string(REPLACE "\n" ";" symbols "${symbols}")
   list(FILTER symbols EXCLUDE REGEX
-       "^(halo::|halo_|vtable for halo::|typeinfo (name )?for halo::|HALO_[0-9.]+|$|[0-9a-f]+ A HALO)")
+       "^(_Z(T[VIST]|Th[n0-9_]*|Tv[n0-9_]*|GV)?Z?N[KVRO]*4halo|halo_|HALO_[0-9.]+|$)")
   if(symbols)
     list(JOIN symbols "\n" symbols)
     message(FATAL_ERROR "exported, though not halo's own:\n${symbols}")
