@@ -1,12 +1,12 @@
 #include "halo/gnn/graph_whitening.h"
 
+#include <Eigen/Cholesky>
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
+#include "halo/core/error.h"
 #include "halo/core/kernels/gemm.h"
-#include "halo/core/kernels/vector_ops.h"
 
 namespace halo::gnn {
 namespace {
@@ -17,7 +17,6 @@ constexpr std::size_t kEdgesANode = 10;
 constexpr std::size_t kMostEdges = 100000;  // enough to estimate a covariance of 256 directions
 constexpr std::size_t kSample = 20000;
 constexpr double kShrinkage = 0.1;
-constexpr double kSmallestEigenvalueShare = 1e-6;
 
 // Pairs that are in each other's windows, an evenly spaced part of them where there are many.
 std::vector<Edge> mutual_edges(const RankedWindows& windows) {
@@ -35,23 +34,35 @@ std::vector<Edge> mutual_edges(const RankedWindows& windows) {
   return kept;
 }
 
-// The eigenvectors as rows, each scaled by (shrunk eigenvalue)^(-1/2).
-Matrix whitening(const Spectrum& within) {
-  const std::size_t dim = within.eigenvalues.size();
-  const double floor = kSmallestEigenvalueShare * within.eigenvalues.front();
-  double mean = 0;
-  for (const double value : within.eigenvalues) mean += std::max(value, floor);
-  mean /= static_cast<double>(dim);
-  Matrix basis = Matrix::padded(dim, dim);
-  for (std::size_t r = 0; r < dim; ++r) {
-    const double shrunk =
-        (1.0 - kShrinkage) * std::max(within.eigenvalues[r], floor) + kShrinkage * mean;
-    const auto scale = static_cast<float>(1.0 / std::sqrt(shrunk));
-    for (std::size_t c = 0; c < dim; ++c) {
-      basis.row(r)[c] = scale * within.eigenvectors.row(r)[c];
+// G with G M G^T = I for the shrunk moment M of the differences: the inverse of its Cholesky
+// factor. Any other root would differ by a rotation, which the principal directions of the outcome
+// undo. Empty where the differences are all zero.
+Matrix whitening(const MatrixView& products, std::size_t count) {
+  const auto dim = static_cast<Eigen::Index>(products.cols);
+  Eigen::MatrixXd moment(dim, dim);
+  for (Eigen::Index i = 0; i < dim; ++i) {
+    for (Eigen::Index j = 0; j < dim; ++j) {
+      moment(i, j) = products.row(static_cast<std::size_t>(i))[static_cast<std::size_t>(j)] /
+                     static_cast<double>(count);
     }
   }
-  return basis;
+  const double mean = moment.trace() / static_cast<double>(dim);
+  if (mean <= 0.0) return {};
+  moment *= 1.0 - kShrinkage;
+  moment.diagonal().array() += kShrinkage * mean;
+  const Eigen::LLT<Eigen::MatrixXd> factor(moment);
+  if (factor.info() != Eigen::Success) {
+    throw Error(ErrorCode::kNonFinite, "graph whitening: differences are not finite");
+  }
+  const Eigen::MatrixXd inverse = factor.matrixL().solve(Eigen::MatrixXd::Identity(dim, dim));
+  Matrix out = Matrix::padded(products.cols, products.cols);
+  for (std::size_t i = 0; i < out.rows(); ++i) {
+    for (std::size_t j = 0; j < out.cols(); ++j) {
+      out.row(i)[j] =
+          static_cast<float>(inverse(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)));
+    }
+  }
+  return out;
 }
 
 Matrix product(const MatrixView& a, const MatrixView& b, const Executor& executor) {
@@ -85,19 +96,20 @@ Projection graph_whitened_projection(const MatrixView& x, const Spectrum& spectr
   }
   Matrix moment(width, width);
   kernels::gemm_tn(differences, differences, moment, executor);
-  const Spectrum within = symmetric_spectrum(moment, edges.size(), std::vector<float>(width, 0.0F));
-  if (within.eigenvalues.front() <= 0.0) return spectral;  // neighbours are all duplicates
-  const Matrix whitened = product(whitening(within), spectral.basis(), executor);
+  const Matrix root = whitening(moment, edges.size());
+  if (root.rows() == 0) return spectral;  // neighbours are all duplicates
 
-  const Projection whole(spectrum.mean, Matrix::copy_of(whitened));
+  // norm(G norm(S y)) = norm(G S y): the views stand for the vectors.
   Matrix sample = Matrix::padded(std::min(x.rows, kSample), width);
-  Matrix rows = Matrix::padded(sample.rows(), x.cols);
-  for (std::size_t i = 0; i < rows.rows(); ++i) {
-    std::copy_n(x.row(i * x.rows / rows.rows()), x.cols, rows.row(i));
+  for (std::size_t i = 0; i < sample.rows(); ++i) {
+    std::copy_n(views.row(i * x.rows / sample.rows()), width, sample.row(i));
   }
-  whole.apply(rows, sample, executor);
-  const Spectrum outcome = covariance_spectrum(sample, sample.rows(), executor);
-  return {spectrum.mean, product(leading_rows(outcome.eigenvectors, rank), whitened, executor)};
+  const Projection whole(std::vector<float>(width, 0.0F), Matrix::copy_of(root));
+  Matrix whitened = Matrix::padded(sample.rows(), width);
+  whole.apply(sample, whitened, executor);
+  const Spectrum outcome = covariance_spectrum(whitened, whitened.rows(), executor, rank);
+  const Matrix turned = product(leading_rows(outcome.eigenvectors, rank), root, executor);
+  return {spectrum.mean, product(turned, spectral.basis(), executor)};
 }
 
 }  // namespace halo::gnn

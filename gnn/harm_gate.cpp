@@ -1,6 +1,7 @@
 #include "halo/gnn/harm_gate.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -10,12 +11,32 @@ namespace {
 constexpr double kShutAt = 0.92;
 constexpr double kOpenAt = 1.0;
 
+// A few nodes, looked up often: open addressing, at most a quarter full.
+class NodeSet {
+ public:
+  explicit NodeSet(std::span<const std::uint32_t> nodes)
+      : table_(std::bit_ceil(4 * nodes.size() + 1), kNoEdge) {
+    for (const std::uint32_t node : nodes) table_[place_of(node)] = node;
+  }
+  bool contains(std::uint32_t node) const { return table_[place_of(node)] == node; }
+
+ private:
+  // Where the node is, or would be.
+  std::size_t place_of(std::uint32_t node) const {
+    std::size_t place = node * std::size_t{0x9e3779b97f4a7c15U} >> 32U;
+    for (place &= table_.size() - 1; table_[place] != node && table_[place] != kNoEdge;) {
+      place = (place + 1) & (table_.size() - 1);
+    }
+    return place;
+  }
+  std::vector<std::uint32_t> table_;
+};
+
 }  // namespace
 
 double window_coherence(std::span<const std::uint32_t> window, std::span<const std::uint32_t> edges,
                         std::size_t stride, std::uint32_t left_out) {
-  std::vector<std::uint32_t> members(window.begin(), window.end());
-  std::sort(members.begin(), members.end());
+  const NodeSet members(window);
   std::size_t inside = 0, total = 0;
   for (const std::uint32_t member : window) {
     std::size_t taken = 0;
@@ -23,7 +44,7 @@ double window_coherence(std::span<const std::uint32_t> window, std::span<const s
       if (target == kNoEdge || taken == kCoherenceEdges) break;
       if (target == left_out) continue;
       ++taken;
-      if (std::binary_search(members.begin(), members.end(), target)) ++inside;
+      inside += members.contains(target) ? 1 : 0;
     }
     total += taken;
   }

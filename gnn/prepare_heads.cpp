@@ -18,7 +18,6 @@ namespace {
 constexpr std::size_t kSpectrumSample = 20000;
 constexpr std::size_t kTransitivitySample = 2000;
 constexpr std::size_t kRowsAtOnce = 1024;
-constexpr double kVaries = 1e-9;  // of the largest variance
 constexpr double kMostFlatness = 0.5;
 constexpr double kLooseRatio = 0.95, kRatioSpan = 0.1;
 constexpr double kContentGrowth = 3.0;
@@ -43,12 +42,10 @@ struct Input {
 
 // How evenly the variance is spread over the dimensions that vary at all: 1 for white noise.
 double flatness_of(const Spectrum& spectrum, std::size_t rows) {
-  const auto& values = spectrum.eigenvalues;
   if (spectrum.participation_ratio == 0) return 1.0;
-  const auto varying = static_cast<std::size_t>(std::count_if(
-      values.begin(), values.end(), [&](double v) { return v > kVaries * values.front(); }));
   const std::size_t limit = rows > 1 ? rows - 1 : 1;
-  const auto effective = static_cast<double>(std::max<std::size_t>(1, std::min(varying, limit)));
+  const auto effective =
+      static_cast<double>(std::max<std::size_t>(1, std::min(spectrum.varying, limit)));
   return std::min(1.0, spectrum.participation_ratio / effective);
 }
 
@@ -137,7 +134,8 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
   std::vector<HeadPlan> plans;
   {
     const Stage stage(job, "spectrum", 1);
-    spectrum = covariance_spectrum(input.view, kSpectrumSample, executor);
+    spectrum = covariance_spectrum(input.view, kSpectrumSample, executor,
+                                   std::max(options.centred_rank, options.spectral_rank));
     parts.participation_ratio = spectrum.participation_ratio;
     parts.flatness = flatness_of(spectrum, vectors.rows);
     job.check();

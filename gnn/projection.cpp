@@ -3,17 +3,22 @@
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "halo/core/error.h"
 #include "halo/core/kernels/distance.h"
 #include "halo/core/kernels/gemm.h"
 #include "halo/core/kernels/vector_ops.h"
+#include "halo/gnn/leading_eigenvectors.h"
 
 namespace halo::gnn {
 namespace {
 
-constexpr std::size_t kRowsAtOnce = 1024;
+constexpr std::size_t kRowsAtOnce = 256, kColumnsAtOnce = 256;
 constexpr double kSmallestEigenvalueShare = 1e-6;
+constexpr double kVaries = 1e-9;  // of the largest eigenvalue
+constexpr double kBeyond = 1e-6;  // of the variance: what rounding leaves beyond all eigenvalues
 
 // What passed float's range has no direction: zeros, not NaN that every order would stumble over.
 void normalise_finite(float* x, std::size_t d) {
@@ -33,6 +38,86 @@ std::vector<std::size_t> sample_rows(std::size_t rows, std::size_t sample) {
   std::vector<std::size_t> picked(std::min(rows, sample));
   for (std::size_t i = 0; i < picked.size(); ++i) picked[i] = i * rows / picked.size();
   return picked;
+}
+
+// out = x^T x, each half computed once.
+void products_of(const MatrixView& x, Matrix& out, const Executor& executor) {
+  for (std::size_t begin = 0; begin < x.cols; begin += kColumnsAtOnce) {
+    const std::size_t end = std::min(begin + kColumnsAtOnce, x.cols);
+    kernels::gemm_tn(x.sub_cols(0, end), x.sub_cols(begin, end - begin),
+                     out.span().sub_rows(0, end).sub_cols(begin, end - begin), executor);
+    for (std::size_t i = begin; i < end; ++i) {
+      for (std::size_t j = 0; j < i; ++j) out.row(i)[j] = out.row(j)[i];
+    }
+  }
+}
+
+Eigen::MatrixXd covariance_of(const MatrixView& products, std::size_t count) {
+  const auto dim = static_cast<Eigen::Index>(products.cols);
+  Eigen::MatrixXd symmetric(dim, dim);
+  for (std::size_t i = 0; i < products.cols; ++i) {
+    for (std::size_t j = 0; j < products.cols; ++j) {
+      symmetric(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)) =
+          products.row(i)[j] / static_cast<double>(count);
+    }
+  }
+  return symmetric;
+}
+
+Eigenpairs all_eigenpairs(const Eigen::MatrixXd& symmetric) {
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(symmetric);
+  if (solver.info() != Eigen::Success) {
+    throw Error(ErrorCode::kNonFinite, "covariance_spectrum: the eigenvalues do not converge");
+  }
+  const auto dim = static_cast<std::size_t>(symmetric.rows());
+  Eigenpairs pairs;
+  pairs.vectors = Matrix(dim, dim);
+  for (std::size_t r = 0; r < dim; ++r) {
+    const auto source = static_cast<Eigen::Index>(dim - 1 - r);  // Eigen sorts ascending
+    pairs.values.push_back(std::max(solver.eigenvalues()(source), 0.0));
+    for (std::size_t d = 0; d < dim; ++d) {
+      pairs.vectors.row(r)[d] =
+          static_cast<float>(solver.eigenvectors()(static_cast<Eigen::Index>(d), source));
+    }
+  }
+  return pairs;
+}
+
+// The leading eigenpairs of products / count, in float64 where all are asked for.
+Eigenpairs eigenpairs(Matrix& products, std::size_t count, std::size_t rank,
+                      const Executor& executor) {
+  if (rank < products.cols()) {
+    for (std::size_t i = 0; i < products.rows(); ++i) {
+      kernels::scale(1.0F / static_cast<float>(count), products.row(i), products.cols());
+    }
+    if (auto leading = leading_eigenpairs(products, rank, executor)) return *std::move(leading);
+    count = 1;
+  }
+  return all_eigenpairs(covariance_of(products, count));
+}
+
+// An eigenvector's sign is arbitrary: the largest entry becomes positive, so that rounding cannot
+// flip it.
+void fix_signs(Matrix& vectors) {
+  for (std::size_t r = 0; r < vectors.rows(); ++r) {
+    float* row = vectors.row(r);
+    const float* largest = std::max_element(
+        row, row + vectors.cols(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+    if (*largest < 0.0F) kernels::scale(-1.0F, row, vectors.cols());
+  }
+}
+
+std::size_t count_varying(const Spectrum& spectrum, const std::vector<double>& variances) {
+  const auto above = [&](const std::vector<double>& values) {
+    return static_cast<std::size_t>(std::count_if(values.begin(), values.end(), [&](double v) {
+      return v > kVaries * spectrum.eigenvalues.front();
+    }));
+  };
+  const auto total = std::accumulate(variances.begin(), variances.end(), 0.0);
+  const auto known = std::accumulate(spectrum.eigenvalues.begin(), spectrum.eigenvalues.end(), 0.0);
+  const bool all_known = spectrum.eigenvalues.size() == variances.size();
+  return all_known || total - known <= kBeyond * total ? above(spectrum.eigenvalues)
+                                                       : above(variances);
 }
 
 }  // namespace
@@ -76,46 +161,8 @@ void Projection::apply(const float* x, float* out, float* scratch) const {
   normalise_finite(out, out_dim());
 }
 
-Spectrum symmetric_spectrum(const MatrixView& matrix, std::size_t count, std::vector<float> mean) {
-  const auto dim = static_cast<Eigen::Index>(matrix.cols);
-  Eigen::MatrixXd symmetric(dim, dim);
-  for (Eigen::Index i = 0; i < dim; ++i) {
-    for (Eigen::Index j = 0; j < dim; ++j) {
-      // Both halves, averaged: the product is symmetric only up to rounding.
-      symmetric(i, j) = (static_cast<double>(matrix.row(static_cast<std::size_t>(i))[j]) +
-                         static_cast<double>(matrix.row(static_cast<std::size_t>(j))[i])) /
-                        (2.0 * static_cast<double>(count));
-    }
-  }
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(symmetric);
-  if (solver.info() != Eigen::Success) {
-    throw Error(ErrorCode::kNonFinite, "symmetric_spectrum: the eigenvalues do not converge");
-  }
-  Spectrum spectrum;
-  spectrum.mean = std::move(mean);
-  spectrum.eigenvectors = Matrix(matrix.cols, matrix.cols);
-  double sum = 0, squares = 0;
-  for (Eigen::Index r = 0; r < dim; ++r) {
-    const Eigen::Index source = dim - 1 - r;  // Eigen sorts ascending
-    const double value = std::max(solver.eigenvalues()(source), 0.0);
-    spectrum.eigenvalues.push_back(value);
-    sum += value;
-    squares += value * value;
-    // An eigenvector's sign is arbitrary: make its largest entry positive, so that rounding cannot
-    // flip it.
-    Eigen::Index largest = 0;
-    solver.eigenvectors().col(source).cwiseAbs().maxCoeff(&largest);
-    const double sign = solver.eigenvectors()(largest, source) < 0 ? -1.0 : 1.0;
-    float* row = spectrum.eigenvectors.row(static_cast<std::size_t>(r));
-    for (Eigen::Index d = 0; d < dim; ++d) {
-      row[d] = static_cast<float>(sign * solver.eigenvectors()(d, source));
-    }
-  }
-  spectrum.participation_ratio = squares > 0 ? sum * sum / squares : 0.0;
-  return spectrum;
-}
-
-Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor) {
+Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor,
+                             std::size_t rank) {
   if (x.rows == 0 || x.cols == 0 || sample == 0) {
     throw Error(ErrorCode::kEmpty, "covariance_spectrum: no vectors");
   }
@@ -124,17 +171,35 @@ Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Exec
   for (const std::size_t row : rows) {
     for (std::size_t d = 0; d < x.cols; ++d) mean[d] += x.row(row)[d];
   }
-  std::vector<float> mean_row(x.cols);
+  Spectrum spectrum;
+  spectrum.mean.resize(x.cols);
   for (std::size_t d = 0; d < x.cols; ++d) {
-    mean_row[d] = static_cast<float>(mean[d] / static_cast<double>(rows.size()));
+    spectrum.mean[d] = static_cast<float>(mean[d] / static_cast<double>(rows.size()));
   }
   Matrix centred(rows.size(), x.cols), covariance(x.cols, x.cols);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    subtract_mean(x.row(rows[i]), mean_row, centred.row(i));
+    subtract_mean(x.row(rows[i]), spectrum.mean, centred.row(i));
   }
-  kernels::gemm_tn(centred, centred, covariance, executor);
+  products_of(centred, covariance, executor);
 
-  return symmetric_spectrum(covariance, rows.size(), std::move(mean_row));
+  const auto count = static_cast<double>(rows.size());
+  std::vector<double> variances(x.cols);
+  double trace = 0, squares = 0;
+  for (std::size_t d = 0; d < x.cols; ++d) {
+    variances[d] = covariance.row(d)[d] / count;
+    trace += variances[d];
+    for (std::size_t e = 0; e < x.cols; ++e) {
+      const double entry = covariance.row(d)[e] / count;
+      squares += entry * entry;
+    }
+  }
+  spectrum.participation_ratio = squares > 0 ? trace * trace / squares : 0.0;
+  Eigenpairs pairs = eigenpairs(covariance, rows.size(), rank, executor);
+  fix_signs(pairs.vectors);
+  spectrum.eigenvalues = std::move(pairs.values);
+  spectrum.eigenvectors = std::move(pairs.vectors);
+  spectrum.varying = count_varying(spectrum, variances);
+  return spectrum;
 }
 
 Projection leading_projection(const Spectrum& spectrum, std::size_t rank) {

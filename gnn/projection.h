@@ -42,23 +42,25 @@ class Projection {
   std::shared_ptr<const Matrix> basis_;  // shared by copies; null for the identity
 };
 
-/// The covariance spectrum of a set of vectors.
+/// The covariance spectrum of a set of vectors, or the leading part of it.
 struct Spectrum {
   std::vector<float> mean;
   std::vector<double> eigenvalues;  ///< descending, not below 0
-  Matrix eigenvectors;              ///< row i belongs to eigenvalue i; [dim, dim]
-  /// (sum of eigenvalues)^2 / sum of squared eigenvalues: how many directions carry the variance; 0
-  /// for constant data.
+  Matrix eigenvectors;              ///< [eigenvalues, dim]: row i belongs to eigenvalue i
+  /// (sum of all eigenvalues)^2 / sum of their squares: how many directions carry the variance; 0
+  /// for constant data. From the covariance's trace and norm.
   double participation_ratio = 0;
+  /// Directions that vary at all, by more than 1e-9 of the largest eigenvalue. Where only leading
+  /// eigenvalues are known and variance lies beyond them: coordinates that do.
+  std::size_t varying = 0;
 };
 
-/// Of a symmetric [d, d] matrix whose entries are sums over `count` terms (so they are divided by
-/// it) and a mean that comes with it. O(d^3). Throws kNonFinite where the eigenvalues do not
-/// converge.
-Spectrum symmetric_spectrum(const MatrixView& matrix, std::size_t count, std::vector<float> mean);
-
-/// From at most `sample` rows, evenly spaced. O(sample dim^2 + dim^3). Throws kEmpty without rows.
-Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor);
+/// From at most `sample` rows, evenly spaced. Of more than `rank` dimensions only the leading
+/// `rank` directions are computed (leading_eigenvectors.h), else all of them, in float64.
+/// O(sample dim^2 + dim^2 rank), or O(sample dim^2 + dim^3). Throws kEmpty without rows, kNonFinite
+/// where the eigenvalues do not converge.
+Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Executor& executor,
+                             std::size_t rank = SIZE_MAX);
 
 Projection centred_projection(const Spectrum& spectrum);
 /// The leading `rank` directions as they are; the centred projection where there are no more.

@@ -61,20 +61,22 @@ double transitivity(const RankedWindows& windows, std::size_t most, std::size_t 
       std::max<std::size_t>(1, windows.size() / std::max<std::size_t>(1, sample));
   const std::size_t rows = (windows.size() + step - 1) / step;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> tally(rows);  // closed edges, edges
-  executor.parallel_for(rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
-    std::vector<std::uint32_t> members;
-    for (std::size_t r = begin; r < end; ++r) {
-      const auto window = windows.row(r * step, most);
-      members.assign(window.begin(), window.end());
-      std::sort(members.begin(), members.end());
-      for (const auto j : window) {
-        for (const auto k : windows.row(j, most)) {
-          tally[r].first += std::binary_search(members.begin(), members.end(), k) ? 1U : 0U;
-          ++tally[r].second;
-        }
-      }
-    }
-  });
+  std::vector<std::vector<std::size_t>> marks(executor.threads());  // by node: last window it is in
+  executor.parallel_for_workers(rows, kRowsAtOnce,
+                                [&](std::size_t worker, std::size_t begin, std::size_t end) {
+                                  auto& mark = marks[worker];
+                                  mark.resize(windows.size(), SIZE_MAX);
+                                  for (std::size_t r = begin; r < end; ++r) {
+                                    const auto window = windows.row(r * step, most);
+                                    for (const auto j : window) mark[j] = r;
+                                    for (const auto j : window) {
+                                      const auto reached = windows.row(j, most);
+                                      for (const auto k : reached)
+                                        tally[r].first += mark[k] == r ? 1U : 0U;
+                                      tally[r].second += reached.size();
+                                    }
+                                  }
+                                });
   std::uint64_t closed = 0, all = 0;
   for (const auto& [c, a] : tally) {
     closed += c;

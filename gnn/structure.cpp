@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,16 @@ struct Entry {
   float weight;
 };
 
+// An entry as one number: the greater, the heavier, and of equal weights the lower node. Numbers of
+// floats above 0 are in the floats' order.
+std::uint64_t by_weight(std::uint32_t node, float weight) {
+  return std::uint64_t{std::bit_cast<std::uint32_t>(weight)} << 32U | ~node;
+}
+// The same entry, its node above its weight.
+std::uint64_t by_node(std::uint64_t key) {
+  return std::uint64_t{~static_cast<std::uint32_t>(key)} << 32U | key >> 32U;
+}
+
 // Rows of at most `room` entries each.
 struct Rows {
   Rows(std::size_t size, std::size_t row_room)
@@ -31,18 +42,20 @@ struct Rows {
   std::span<const Entry> row(std::size_t i) const {
     return std::span(entries).subspan(i * room, counts[i]);
   }
-  /// Keeps the heaviest of `all` (equal weights: lower node first), by node.
-  void keep(std::size_t i, std::vector<Entry>& all) {
+  /// Keeps the heaviest of `all` (equal weights: lower node first), by node. Weights are above 0.
+  void keep(std::size_t i, std::vector<std::uint64_t>& all) {
     if (all.size() > room) {
       std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(room), all.end(),
-                       [](const Entry& a, const Entry& b) {
-                         return a.weight != b.weight ? a.weight > b.weight : a.node < b.node;
-                       });
+                       std::greater<>());
       all.resize(room);
     }
-    std::sort(all.begin(), all.end(),
-              [](const Entry& a, const Entry& b) { return a.node < b.node; });
-    std::copy(all.begin(), all.end(), entries.begin() + static_cast<std::ptrdiff_t>(i * room));
+    for (std::uint64_t& key : all) key = by_node(key);
+    std::sort(all.begin(), all.end());
+    Entry* out = entries.data() + i * room;
+    for (const std::uint64_t key : all) {
+      *out++ = {static_cast<std::uint32_t>(key >> 32U),
+                std::bit_cast<float>(static_cast<std::uint32_t>(key))};
+    }
     counts[i] = static_cast<std::uint32_t>(all.size());
   }
 
@@ -58,7 +71,7 @@ Rows transition(const RankedWindows& windows, const StructureOptions& options,
   executor.parallel_for(windows.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     std::vector<float> weights;
     std::vector<std::uint8_t> mutual;
-    std::vector<Entry> entries;
+    std::vector<std::uint64_t> entries;
     for (std::size_t i = begin; i < end; ++i) {
       const auto row = windows.row(i, options.window);
       const auto similarities = windows.row_similarities(i, options.window);
@@ -69,8 +82,9 @@ Rows transition(const RankedWindows& windows, const StructureOptions& options,
         mutual.push_back(std::find(back.begin(), back.end(), i) != back.end() ? 1 : 0);
       }
       structure_weights(weights, mutual, options);
-      entries.assign(1, {static_cast<std::uint32_t>(i), row.empty() ? 1.0F : options.self_share});
-      for (std::size_t e = 0; e < row.size(); ++e) entries.push_back({row[e], weights[e]});
+      entries.assign(
+          1, by_weight(static_cast<std::uint32_t>(i), row.empty() ? 1.0F : options.self_share));
+      for (std::size_t e = 0; e < row.size(); ++e) entries.push_back(by_weight(row[e], weights[e]));
       a.keep(i, entries);
     }
   });
@@ -79,34 +93,39 @@ Rows transition(const RankedWindows& windows, const StructureOptions& options,
 
 // out = the heaviest entries of A x.
 Rows multiply(const Rows& a, const Rows& x, std::size_t room, const Executor& executor) {
+  struct Scratch {
+    std::vector<float> sum;  // dense, by node: zeros between rows
+    std::vector<std::uint32_t> nodes;
+    std::vector<std::uint64_t> entries;
+  };
   const std::size_t size = a.counts.size();
   Rows out(size, room);
-  std::vector<std::vector<float>> sums(executor.threads());
-  executor.parallel_for_workers(size, kRowsAtOnce,
-                                [&](std::size_t worker, std::size_t begin, std::size_t end) {
-                                  std::vector<float>& sum = sums[worker];
-                                  sum.resize(size, 0.0F);
-                                  std::vector<Entry> entries;
-                                  for (std::size_t i = begin; i < end; ++i) {
-                                    entries.clear();
-                                    for (const Entry& step : a.row(i)) {
-                                      for (const Entry& entry : x.row(step.node)) {
-                                        if (sum[entry.node] == 0.0F)
-                                          entries.push_back({entry.node, 0.0F});
-                                        sum[entry.node] += step.weight * entry.weight;
-                                      }
-                                    }
-                                    std::size_t kept = 0;
-                                    for (const Entry& entry : entries) {
-                                      // A node may be listed twice where its sum underflowed to 0
-                                      // in between.
-                                      const float weight = std::exchange(sum[entry.node], 0.0F);
-                                      if (weight > 0.0F) entries[kept++] = {entry.node, weight};
-                                    }
-                                    entries.resize(kept);
-                                    out.keep(i, entries);
-                                  }
-                                });
+  std::vector<Scratch> scratch(executor.threads());
+  executor.parallel_for_workers(
+      size, kRowsAtOnce, [&](std::size_t worker, std::size_t begin, std::size_t end) {
+        auto& [sum, nodes, entries] = scratch[worker];
+        sum.resize(size, 0.0F);
+        nodes.resize(a.room * x.room);
+        for (std::size_t i = begin; i < end; ++i) {
+          std::size_t listed = 0;
+          for (const Entry& step : a.row(i)) {
+            for (const Entry& entry : x.row(step.node)) {
+              // Without a branch: whether a node is new cannot be foretold.
+              const float before = sum[entry.node];
+              nodes[listed] = entry.node;
+              listed += before == 0.0F ? 1 : 0;
+              sum[entry.node] = before + step.weight * entry.weight;
+            }
+          }
+          entries.clear();
+          for (const std::uint32_t node : std::span(nodes).first(listed)) {
+            // A node may be listed twice where its sum underflowed to 0 in between.
+            const float weight = std::exchange(sum[node], 0.0F);
+            if (weight > 0.0F) entries.push_back(by_weight(node, weight));
+          }
+          out.keep(i, entries);
+        }
+      });
   return out;
 }
 

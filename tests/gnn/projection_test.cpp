@@ -47,6 +47,27 @@ TEST(Spectrum, SamplesEvenlyAndGivesTheSameBytesAtAnyThreadCount) {
               covariance_spectrum(x, 1000, Executor(1)).participation_ratio, 1.5);
 }
 
+TEST(Spectrum, OfFewDirectionsAgreesWithThatOfAll) {
+  std::vector<double> deviations(400, 0.01);
+  for (std::size_t d = 0; d < 60; ++d) deviations[d] = 3.0 / static_cast<double>(d + 1);
+  for (std::size_t d = 390; d < 400; ++d) deviations[d] = 0.0;
+  const Matrix x = with_deviations(2000, deviations);
+  const Spectrum all = covariance_spectrum(x, 2000, Executor(1));
+  const Spectrum few = covariance_spectrum(x, 2000, Executor(2), 20);
+  ASSERT_EQ(all.eigenvalues.size(), 400U);
+  ASSERT_EQ(few.eigenvalues.size(), 20U);
+  ASSERT_EQ(few.eigenvectors.rows(), 20U);
+  EXPECT_NEAR(few.participation_ratio, all.participation_ratio, 1e-6);
+  EXPECT_EQ(few.varying, all.varying);
+  EXPECT_EQ(few.varying, 390U);
+  for (std::size_t i = 0; i < 20; ++i) {
+    EXPECT_NEAR(few.eigenvalues[i], all.eigenvalues[i], 1e-3 * all.eigenvalues[i]);
+    const double cosine =
+        kernels::reference::dot(few.eigenvectors.row(i), all.eigenvectors.row(i), 400);
+    EXPECT_GT(std::fabs(cosine), 0.99) << i;
+  }
+}
+
 TEST(Spectrum, HandlesConstantDataAndRefusesNone) {
   Matrix constant(5, 4);
   for (std::size_t i = 0; i < 5; ++i) constant.row(i)[2] = 1.0F;
