@@ -1,6 +1,7 @@
 #include "halo/integration/refine.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,23 +20,41 @@ namespace {
 
 constexpr std::size_t kMostGlobalNodes = 256;
 constexpr std::size_t kCoherenceEf = 400;
-constexpr std::size_t kRowsAtOnce = 256;
+constexpr std::size_t kRowsAtOnce = 128;
 // One edge more than coherence looks at: a base vector searched as a query is left out of its
 // neighbours' edges.
 constexpr std::size_t kStride = gnn::kCoherenceEdges + 1;
 
-// The kStride nearest of each node's window.
-std::vector<std::uint32_t> nearest_edges(const GraphSnapshot& snapshot, const CsrView& windows,
-                                         const Executor& executor) {
-  std::vector<std::uint32_t> edges(snapshot.size() * kStride);
+// What coherence is measured on.
+struct NearestOfWindows {
+  std::vector<std::uint32_t> edges;       // the kStride nearest of each node's window
+  std::size_t step = 1;                   // nodes from one of the sample to the next
+  std::vector<std::vector<Node>> sample;  // the nearest `window` of each of the sample's windows
+};
+
+NearestOfWindows nearest_of_windows(const GraphSnapshot& snapshot, const CsrView& windows,
+                                    std::size_t window, const Executor& executor) {
+  NearestOfWindows nearest;
+  nearest.edges.resize(snapshot.size() * kStride);
+  nearest.step = (snapshot.size() + gnn::kCoherenceSample - 1) / gnn::kCoherenceSample;
+  nearest.sample.resize((snapshot.size() + nearest.step - 1) / nearest.step);
   executor.parallel_for(snapshot.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     std::vector<std::pair<float, Node>> order;
     for (std::size_t i = begin; i < end; ++i) {
-      detail::nearest_of_window(snapshot, static_cast<Node>(i), windows.row(i),
-                                std::span(edges).subspan(i * kStride, kStride), order);
+      const auto row = windows.row(i);
+      const auto edges = std::span(nearest.edges).subspan(i * kStride, kStride);
+      if (i % nearest.step != 0) {
+        detail::nearest_of_window(snapshot, static_cast<Node>(i), row, edges, order);
+        continue;
+      }
+      std::vector<Node> all(std::max(kStride, window));
+      detail::nearest_of_window(snapshot, static_cast<Node>(i), row, all, order);
+      std::copy_n(all.begin(), kStride, edges.begin());
+      all.resize(std::min(window, row.size()));
+      nearest.sample[i / nearest.step] = std::move(all);
     }
   });
-  return edges;
+  return nearest;
 }
 
 // The nearest `window` nodes of each query.
@@ -47,29 +66,18 @@ SearchResults nearest_nodes(const GraphSnapshot& snapshot, const MatrixView& que
   return search_batch(snapshot, queries, options, executor, job);
 }
 
-// Mean coherence of evenly spaced base vectors, searched as a query would be, themselves left out.
-double base_coherence(const GraphSnapshot& snapshot, std::span<const std::uint32_t> edges,
-                      std::size_t window, const Executor& executor, const Job& job) {
-  const std::size_t step = (snapshot.size() + gnn::kCoherenceSample - 1) / gnn::kCoherenceSample;
-  std::vector<Node> sample;
-  for (std::size_t node = 0; node < snapshot.size(); node += step) {
-    sample.push_back(static_cast<Node>(node));
-  }
-  Matrix queries(sample.size(), snapshot.dim());
-  for (std::size_t i = 0; i < sample.size(); ++i) {
-    std::copy_n(snapshot.vector(sample[i]).data(), snapshot.dim(), queries.row(i));
-  }
-  const SearchResults results = nearest_nodes(snapshot, queries, window + 1, executor, job);
-  double sum = 0;
-  std::vector<Node> nodes;
-  for (std::size_t i = 0; i < sample.size(); ++i) {
-    nodes.clear();
-    for (const Neighbour& neighbour : results.of(i)) {
-      if (neighbour.node != sample[i] && nodes.size() < window) nodes.push_back(neighbour.node);
+// Mean coherence of the windows of evenly spaced base vectors: the nearest of those that the walks
+// from them found, which is what a search for them finds.
+double base_coherence(const NearestOfWindows& nearest, const Executor& executor) {
+  std::vector<double> coherence(nearest.sample.size());
+  executor.parallel_for(coherence.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      coherence[i] = gnn::window_coherence(nearest.sample[i], nearest.edges, kStride,
+                                           static_cast<Node>(i * nearest.step));
     }
-    sum += gnn::window_coherence(nodes, edges, kStride, sample[i]);
-  }
-  return sum / static_cast<double>(sample.size());
+  });
+  return std::accumulate(coherence.begin(), coherence.end(), 0.0) /
+         static_cast<double>(coherence.size());
 }
 
 // What the model keeps: one edge fewer.
@@ -156,17 +164,16 @@ std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
                                    : gnn::prepare_heads(snapshot.vectors(), unit_input, windows,
                                                         global, resolved, plans, executor, job);
   parts.index = identity_of(snapshot);
-  const Job quiet{nullptr, job.stop};
-  const auto edges = nearest_edges(snapshot, windows, executor);
   {
     const Stage stage(job, "coherence", 1);
-    parts.base_coherence = base_coherence(snapshot, edges, resolved.window, executor, quiet);
+    const auto nearest = nearest_of_windows(snapshot, windows, resolved.window, executor);
+    parts.base_coherence = base_coherence(nearest, executor);
+    parts.edges = without_last_edge(nearest.edges);
     job.advance(1);
   }
-  parts.edges = without_last_edge(edges);
   if (sample_queries.rows >= gnn::kCoherenceQueries) {
     const SearchResults results =
-        nearest_nodes(snapshot, sample_queries, resolved.window, executor, quiet);
+        nearest_nodes(snapshot, sample_queries, resolved.window, executor, Job{nullptr, job.stop});
     double sum = 0;
     std::vector<Node> nodes;
     for (std::size_t q = 0; q < sample_queries.rows; ++q) {

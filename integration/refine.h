@@ -16,8 +16,8 @@
 namespace halo {
 
 /// The model of `snapshot`: attention windows re-selected from the graph, global nodes from its
-/// upper layers, the heads, and the base's coherence from up to 2,000 of its own vectors searched
-/// as queries. Without `plans` the heads are chosen without labels (gnn/prepare_heads.h). With at
+/// upper layers, the heads, and the base's coherence from the windows of up to 2,000 of its own
+/// vectors. Without `plans` the heads are chosen without labels (gnn/prepare_heads.h). With at
 /// least 50 `sample_queries` [q, dim] the harm gate is measured on them and kept for batches too
 /// small to measure it on.
 std::shared_ptr<const gnn::RefinementModel> prepare_refinement(
