@@ -21,6 +21,7 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
   watcher_.request_stop();
+  pthread_kill(watcher_.native_handle(), SIGTERM);  // wakes it at once: it need not end its wait
   watcher_.join();
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
@@ -29,7 +30,7 @@ void Interrupt::watch(const std::stop_token& ended) {
   // Waiting for a blocked signal, unlike handling one, may do anything afterwards.
   while (!ended.stop_requested()) {
     const int signal = sigtimedwait(&signals_, nullptr, &kPollInterval);
-    if (signal <= 0) continue;
+    if (signal <= 0 || ended.stop_requested()) continue;
     if (signal_ != 0) _exit(128 + signal);
     signal_ = signal;
     stop_.request_stop();
