@@ -111,6 +111,10 @@ class ForwardHeads {
         graph_detail::fetch_early(self.k_.row(j), kWidth);
         graph_detail::fetch_early(self.v_.row(j), kWidth);
       }
+      if (const std::size_t later = i + graph_detail::kRowsAhead; later < end) {
+        graph_detail::fetch_early(q + later * f.q.stride, kWidth);
+        graph_detail::fetch_early(f.out.row(later) + first * f.shape.d, kWidth);
+      }
       float shares[kHeads];
       Softmax(f, first, i, here, weights, shares);
       Group::Zero(sums);

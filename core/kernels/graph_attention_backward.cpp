@@ -225,6 +225,7 @@ class RowHeads {
         graph_detail::fetch_early(k.row(j), kWidth);
         graph_detail::fetch_early(v.row(j), kWidth);
       }
+      if (i + graph_detail::kRowsAhead < end) FetchOwn(b, first, i + graph_detail::kRowsAhead);
       const std::size_t count = offsets[i + 1] - offsets[i];
       const std::uint32_t* columns = b.mask.columns.data() + offsets[i];
       float* record = records + offsets[i] * Edge::kRecord;
@@ -254,6 +255,21 @@ class RowHeads {
   }
 
  private:
+  // What row i has but for its edges.
+  static HWY_INLINE void FetchOwn(const BackwardRows<T>& b, std::size_t first, std::size_t i) {
+    const std::size_t column = first * b.shape.d;
+    graph_detail::fetch_early(b.q.row(i) + column, kWidth);
+    graph_detail::fetch_early(b.d_out.row(i) + column, kWidth);
+    graph_detail::fetch_early(b.out.row(i) + column, kWidth);
+    graph_detail::fetch_early(b.d_q.row(i) + column, kWidth);
+    if constexpr (sizeof(T) == 2) graph_detail::fetch_early(Copy(b, first, i), 2 * kWidth);
+  }
+
+  // Where q and d_out of row i are kept rounded.
+  static HWY_INLINE Bf16* Copy(const BackwardRows<T>& b, std::size_t first, std::size_t i) {
+    return b.rounded + (i * b.shape.heads + first) * 2 * b.shape.d;
+  }
+
   // Row i: q and d_out in the order in which values are stored, and what its edges share, in every
   // lane of a head. Where the pass by columns reads q and d_out rounded, writes them so.
   HWY_INLINE RowHeads(const BackwardRows<T>& b, std::size_t first, std::size_t i)
@@ -264,7 +280,7 @@ class RowHeads {
     Group::Query(q, query_);
     Group::Query(d_out, slope_);
     if constexpr (sizeof(T) == 2) {
-      Bf16* to = b.rounded + (i * b.shape.heads + first) * 2 * b.shape.d;
+      Bf16* to = Copy(b, first, i);
       narrow(q, kWidth, to);
       narrow(d_out, kWidth, to + kWidth);
     }
@@ -358,6 +374,10 @@ struct ColumnHeads {
       for (std::size_t i = reached; i < reaches; ++i) {
         graph_detail::fetch_early(q.row(i), kWidth);
         graph_detail::fetch_early(d_out.row(i), kWidth);
+      }
+      if (const std::size_t later = j + graph_detail::kRowsAhead; later < end) {
+        graph_detail::fetch_early(b.d_k.row(later) + first * b.shape.d, kWidth);
+        graph_detail::fetch_early(b.d_v.row(later) + first * b.shape.d, kWidth);
       }
       typename Group::Sums keys, values;
       Group::Zero(keys);

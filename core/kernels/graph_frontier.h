@@ -32,6 +32,8 @@ class Frontier {
     std::size_t first, last;
   };
   Range advance(std::size_t i) {
+    const std::size_t later = i + lead_ + kIndicesAhead;
+    if (later < lists_) __builtin_prefetch(indices_ + offsets_[later]);
     const std::size_t end = end_of(i + lead_), first = reached_;
     if (end <= first) return {};
     reached_ = end;
@@ -39,7 +41,8 @@ class Frontier {
   }
 
  private:
-  static constexpr std::size_t kLeadEntries = 8192, kLookBack = 64, kMostRows = 64;
+  static constexpr std::size_t kLeadEntries = 8192, kLookBack = 64, kMostRows = 64,
+                               kIndicesAhead = 32;
 
   // One behind the last index of list i.
   std::size_t end_of(std::size_t i) const {
@@ -59,5 +62,9 @@ HWY_INLINE void fetch_early(const T* row, std::size_t count) {
   constexpr std::size_t kLine = 64 / sizeof(T);
   for (std::size_t c = 0; c < count; c += kLine) __builtin_prefetch(row + c, 0, 2);
 }
+
+// How many rows ahead a pass fetches what it reads and writes row by row. The hardware follows only
+// a few such streams, each up to the end of a page, and these passes have up to eight.
+constexpr std::size_t kRowsAhead = 8;
 
 }  // namespace halo::kernels::graph_detail
