@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::size_t kWindow = 32;
 constexpr std::size_t kLayers = 2;
-constexpr std::size_t kRounds = 20;         // of propagation
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
 constexpr std::size_t kBuildEf = 100;
 constexpr std::size_t kRowsAtOnce = 256;
@@ -84,39 +83,62 @@ void order_by_cosine(const Matrix& z, const CsrMask& mask, std::vector<std::uint
   });
 }
 
+Matrix labelled_centroids(const Matrix& z, std::span<const std::uint32_t> labels,
+                          std::size_t num_classes) {
+  Matrix centroids = Matrix::padded(num_classes, z.cols());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] == gnn::kNoClass) continue;
+    kernels::axpy(1.0F, z.row(i), centroids.row(labels[i]), z.cols());
+  }
+  for (std::size_t c = 0; c < num_classes; ++c) kernels::normalise(centroids.row(c), z.cols());
+  return centroids;
+}
+
 }  // namespace
 
 void LearnedSpace::add_classes(std::span<const std::uint32_t> labels, std::size_t num_classes,
                                const LabelSpread& spread, gnn::TrainedParts& parts,
                                const Executor& executor, const Job& job) const {
-  const Matrix& z = z_;
-  parts.centroids = Matrix::padded(num_classes, z.cols());
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] != gnn::kNoClass) {
-      kernels::axpy(1.0F, z.row(i), parts.centroids.row(labels[i]), z.cols());
-    }
-  }
-  for (std::size_t c = 0; c < num_classes; ++c) {
-    kernels::normalise(parts.centroids.row(c), z.cols());
-  }
+  const Matrix labelled = labelled_centroids(z_, labels, num_classes);
   // Each class's member nearest to its centroid: the first of equals.
   std::vector<float> best(num_classes, -2.0F);
   parts.entries.assign(num_classes, 0);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] == gnn::kNoClass) continue;
-    const float cosine = kernels::dot(z.row(i), parts.centroids.row(labels[i]), z.cols());
+    const float cosine = kernels::dot(z_.row(i), labelled.row(labels[i]), z_.cols());
     if (cosine > best[labels[i]]) {
       best[labels[i]] = cosine;
       parts.entries[labels[i]] = static_cast<std::uint32_t>(i);
     }
   }
+  parts.posteriors = posteriors(labels, num_classes, spread, executor, job);
+  // Centroids of all vectors, not only of the few with labels: each counts as far as it belongs.
+  parts.centroids = Matrix::padded(num_classes, z_.cols());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    for (std::size_t k = i * gnn::kClassesKept; k < (i + 1) * gnn::kClassesKept; ++k) {
+      if (parts.posteriors.classes[k] == gnn::kNoClass) break;
+      kernels::axpy(parts.posteriors.roots[k] * parts.posteriors.roots[k], z_.row(i),
+                    parts.centroids.row(parts.posteriors.classes[k]), z_.cols());
+    }
+  }
+  for (std::size_t c = 0; c < num_classes; ++c) {
+    kernels::normalise(parts.centroids.row(c), z_.cols());
+  }
+}
+
+gnn::ClassPosteriors LearnedSpace::posteriors(std::span<const std::uint32_t> labels,
+                                              std::size_t num_classes, const LabelSpread& spread,
+                                              const Executor& executor, const Job& job) const {
   const auto edges =
       gnn::attention_edges(windows_, cosines_, kWindow, spread.window, spread.sharpness, executor);
-  const float sharpness = kCentroidSharpness * parts.scale;
-  parts.posteriors = gnn::propagate_labels(
-      labels, num_classes, edges, kRounds,
+  const Matrix centroids = labelled_centroids(z_, labels, num_classes);
+  const float sharpness = kCentroidSharpness * learned_.scale;
+  gnn::PropagationOptions options;
+  options.power = spread.power;
+  return gnn::propagate_labels(
+      labels, num_classes, edges, options,
       [&](std::size_t begin, std::size_t end, const MatrixSpan& out) {
-        kernels::gemm_nt(z.view().sub_rows(begin, end - begin), parts.centroids, out, Executor(1));
+        kernels::gemm_nt(z_.view().sub_rows(begin, end - begin), centroids, out, Executor(1));
         for (std::size_t i = 0; i < out.rows; ++i) kernels::scale(sharpness, out.row(i), out.cols);
       },
       executor, job);

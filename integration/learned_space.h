@@ -37,6 +37,7 @@ struct LearnedProjection {
 struct LabelSpread {
   std::size_t window = 20;
   float sharpness = 2.0F;  ///< of the attention to them
+  float power = 2.0F;      ///< of the posteriors (class_posteriors.h)
 };
 
 /// How far classes count where nothing was validated (TrainedParts::label_weight, and
@@ -64,6 +65,11 @@ class LearnedSpace {
                                                  std::size_t num_classes, const LabelSpread& spread,
                                                  const Executor& executor,
                                                  const Job& job = {}) const;
+
+  /// Only the posteriors of that model.
+  gnn::ClassPosteriors posteriors(std::span<const std::uint32_t> labels, std::size_t num_classes,
+                                  const LabelSpread& spread, const Executor& executor,
+                                  const Job& job = {}) const;
 
  private:
   void add_classes(std::span<const std::uint32_t> labels, std::size_t num_classes,

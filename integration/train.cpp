@@ -30,7 +30,13 @@ struct LabelUse {
   float plain_share = kDefaultPlainShare, centroid_share = kDefaultCentroidShare;
 };
 constexpr std::array<float, 2> kOtherLabelWeights = {1.0F, 0.0F};
-constexpr std::array<LabelSpread, 3> kSpreads = {{{20, 2.0F}, {10, 3.0F}, {5, 4.0F}}};
+constexpr std::array<LabelSpread, 6> kSpreads = {{{20, 2.0F, 2.0F},
+                                                  {20, 2.0F, 1.0F},
+                                                  {10, 3.0F, 2.0F},
+                                                  {10, 3.0F, 1.0F},
+                                                  {5, 4.0F, 2.0F},
+                                                  {5, 4.0F, 1.0F}}};
+constexpr double kLeastProbability = 1e-3;  // that a hidden label is charged for
 constexpr std::size_t kGroups = 5;  // of held-out queries: each is judged by the others' choice
 constexpr std::size_t kMostFoldRows = 100000;                // vectors x folds
 constexpr std::array<double, 3> kPulls = {64.0, 16.0, 4.0};  // FusionOptions::pull
@@ -373,20 +379,21 @@ class Trainer {
     });
   }
 
-  // The probability of its class for every held-out vector, whose label the model did not see.
+  // The log probability of its class for every held-out vector, whose label the model did not see.
   std::vector<double> hidden_labels_found(const Config& config) const {
     std::vector<double> found;
     for (const Fold& fold : folds_) {
-      const auto model = model_of(fold, config);
-      const gnn::ClassPosteriors& posteriors = model->parts().posteriors;
+      const gnn::ClassPosteriors posteriors = fold.space->posteriors(
+          fold.split.training_labels, fold.split.num_classes, config.spread, executor_, job_);
       for (const gnn::Example& example : fold.split.held_out) {
         const std::size_t row = fold.split.row_nodes[example.row] * gnn::kClassesKept;
-        double probability = 0;
+        double probability = kLeastProbability;
         for (std::size_t k = row; k < row + gnn::kClassesKept; ++k) {
           if (posteriors.classes[k] != example.group) continue;
-          probability = static_cast<double>(posteriors.roots[k]) * posteriors.roots[k];
+          probability =
+              std::max(probability, static_cast<double>(posteriors.roots[k]) * posteriors.roots[k]);
         }
-        found.push_back(probability);
+        found.push_back(std::log(probability));
       }
     }
     return found;
