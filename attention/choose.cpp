@@ -5,6 +5,7 @@
 #include <string>
 
 #include "halo/core/error.h"
+#include "halo/core/kernels/long_vectors.h"
 
 namespace halo::attention {
 namespace {
@@ -18,7 +19,8 @@ struct Cost {
 constexpr Cost kDense{0.71, 0.032, 26.0, 0.64, 770.0};
 constexpr Cost kMasking{0.63, 0.0, 0.0, 0.0, 0.0};  // of a masked dense pair, beside kDense
 constexpr Cost kTiles{0.40, 0.0317, 30.0, 1.1, 0.0};
-constexpr Cost kEdges{1.3, 0.0635, 21.8, 0.0, 0.0};
+// Dense products take as long on AVX2 (on this CPU), edges do not.
+constexpr Cost kEdges{1.3, 0.0635, 21.8, 0.0, 0.0}, kEdgesAvx2{2.9, 0.087, 21.8, 0.0, 0.0};
 
 double cost_of(const Cost& cost, double pairs, const AttentionProblem& problem) {
   const auto d = static_cast<double>(problem.head_dim), n = static_cast<double>(problem.n);
@@ -49,7 +51,8 @@ double modelled_cost(Mechanism mechanism, const AttentionProblem& problem) {
     case Mechanism::kFlash:
       return masked ? std::numeric_limits<double>::infinity() : cost_of(kTiles, all, problem);
     case Mechanism::kSparse:
-      return masked ? cost_of(kEdges, problem.mask_density * all, problem)
+      return masked ? cost_of(kernels::long_vectors() ? kEdges : kEdgesAvx2,
+                              problem.mask_density * all, problem)
                     : std::numeric_limits<double>::infinity();
   }
   refuse("unknown mechanism");

@@ -1,8 +1,8 @@
 // Which exact mechanism is cheapest for a problem. LinearAttention is never the answer: it is an
 // estimate, and whether its error is bearable depends on the data (docs/attention.md).
 //
-// Thread-safety: pure functions. The answer depends on the problem alone, never on a measurement:
-// the coefficients are fitted once (docs/attention.md tells how).
+// Thread-safety: pure functions. The answer depends on the problem and on the length of this CPU's
+// vectors, never on a measurement: the coefficients are fitted once (docs/attention.md tells how).
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,8 @@
 #include "halo/core/kernels/bf16.h"
 
-#include <hwy/targets.h>
-
 #include <atomic>
+
+#include "halo/core/kernels/long_vectors.h"
 
 namespace halo::kernels::bf16 {
 namespace {
@@ -22,7 +22,7 @@ bool cpu_has_it() {
 
 bool in_hardware() {
   static const bool has_it = cpu_has_it();
-  return has_it && !forbidden && (hwy::SupportedTargets() & HWY_AVX3) != 0;
+  return has_it && !forbidden && long_vectors();
 }
 
 void forbid_for_test(bool forbid) { forbidden = forbid; }
