@@ -50,8 +50,7 @@ void orthonormalise_panel(const MatrixSpan& panel, std::size_t first_row) {
 // Gram-Schmidt; only two passes leave them orthogonal to rounding.
 void orthonormalise(Matrix& q, int passes, const Executor& executor) {
   for (std::size_t begin = 0; begin < q.rows(); begin += kPanel) {
-    const MatrixSpan panel =
-        q.span().sub_rows(begin, std::min(kPanel, q.rows() - begin));
+    const MatrixSpan panel = q.span().sub_rows(begin, std::min(kPanel, q.rows() - begin));
     for (std::size_t i = 0; i < panel.rows; ++i) {
       if (kernels::normalise(panel.row(i), panel.cols) <= 0.0F) {
         fill_random(begin + i, panel.row(i), panel.cols);
@@ -90,8 +89,8 @@ struct Block {
   void measure() {
     values.resize(q.rows());
     for (std::size_t i = 0; i < q.rows(); ++i) {
-      values[i] = precise_dot(q.row(i), z.row(i), q.cols()) /
-                  precise_dot(q.row(i), q.row(i), q.cols());
+      values[i] =
+          precise_dot(q.row(i), z.row(i), q.cols()) / precise_dot(q.row(i), q.row(i), q.cols());
     }
   }
 };

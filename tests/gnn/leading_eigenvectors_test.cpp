@@ -57,10 +57,12 @@ std::vector<Case> cases() {
   add("power law", true, [](std::size_t i) { return 1.0 / static_cast<double>(i + 1); });
   add("geometric", true, [](std::size_t i) { return std::pow(0.85, static_cast<double>(i)); });
   add("clusters of ten", true, [](std::size_t i) { return std::pow(0.4, double(i / 10)); });
-  add("cluster across the cut", false,
-      [](std::size_t i) { return i < 30 ? 2.0 : i < 50 ? 0.5 : 0.1; });
+  add("cluster across the cut", false, [](std::size_t i) {
+    return i < 30 ? 2.0 : i < 50 ? 0.5 : 0.1;
+  });
   add("spikes on a floor", false, [](std::size_t i) { return i < 5 ? 20.0 : 1.0; });
-  add("rank below what is wanted", true, [](std::size_t i) { return i < 20 ? 20.0 - double(i) : 0; });
+  add("rank below what is wanted", true,
+      [](std::size_t i) { return i < 20 ? 20.0 - double(i) : 0; });
   return all;
 }
 
@@ -83,9 +85,9 @@ TEST(LeadingEigenpairs, AgreeWithTheFullSolver) {
     if (!c.separated || c.values(rank - 1) <= 0) continue;
     // The sine of the largest angle between both subspaces.
     const Eigen::MatrixXd outside =
-        found.transpose() - full.eigenvectors().rightCols(rank) *
-                                (full.eigenvectors().rightCols(rank).transpose() *
-                                 found.transpose());
+        found.transpose() -
+        full.eigenvectors().rightCols(rank) *
+            (full.eigenvectors().rightCols(rank).transpose() * found.transpose());
     EXPECT_LT(outside.norm(), 5e-3);
   }
 }

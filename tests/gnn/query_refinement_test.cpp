@@ -226,6 +226,16 @@ TEST(QueryRefinement, TermsAddUpToTheScore) {
   EXPECT_TRUE(terms.nodes.empty());
 }
 
+// `out`: the fixture's vector `row` as a query over its nearest `count`.
+void refine_row(const RefinementFixture& f, const RefinementModel& model, std::size_t row,
+                std::size_t count, double gate, const NodeFilter& allowed, QueryScratch& scratch,
+                std::vector<ScoredNode>& out) {
+  const Nodes candidates = f.nearest(f.vectors.row(row), count);
+  refine_query(model, f.vectors.row_span(row), candidates,
+               f.distances(f.vectors.row(row), candidates), label_free_weights(model, gate),
+               allowed, scratch, out);
+}
+
 TEST(QueryRefinement, TheFirstPlacesCanBeHeld) {
   RefinementFixture f;
   const auto model = RefinementModel::create(std::move(f.parts));
@@ -234,10 +244,7 @@ TEST(QueryRefinement, TheFirstPlacesCanBeHeld) {
   std::size_t moved = 0;
   for (std::size_t i = 0; i < kRows; i += 9) {
     for (const std::size_t count : {3U, 10U, 60U}) {
-      const Nodes candidates = f.nearest(f.vectors.row(i), count);
-      refine_query(*model, f.vectors.row_span(i), candidates,
-                   f.distances(f.vectors.row(i), candidates),
-                   label_free_weights(*model, kUnmeasuredGate), {}, scratch, scored);
+      refine_row(f, *model, i, count, kUnmeasuredGate, {}, scratch, scored);
       hold_first(scored);
       Nodes order(scored.size());
       std::iota(order.begin(), order.end(), 0U);
@@ -257,11 +264,8 @@ TEST(QueryRefinement, OnlyAllowedNodesJoinAndNoneTwice) {
   std::vector<ScoredNode> scored;
   std::size_t joined = 0;
   for (std::size_t i = 0; i < kRows; i += 7) {
-    const Nodes candidates = f.nearest(f.vectors.row(i), 12);
     const auto even = [](std::uint32_t node) { return node % 2 == 0; };
-    refine_query(*model, f.vectors.row_span(i), candidates,
-                 f.distances(f.vectors.row(i), candidates), label_free_weights(*model, 1.0), even,
-                 scratch, scored);
+    refine_row(f, *model, i, 12, 1.0, even, scratch, scored);
     std::set<std::uint32_t> seen;
     for (const ScoredNode& s : scored) EXPECT_TRUE(seen.insert(s.node).second);
     EXPECT_LE(scored.size(), 18U);
@@ -275,11 +279,8 @@ TEST(QueryRefinement, AScratchServesQueriesAndModelsInAnyOrder) {
   const auto first = RefinementModel::create(std::move(f.parts)),
              second = RefinementModel::create(std::move(g.parts));
   const auto run = [&](const RefinementModel& model, std::size_t row, QueryScratch& scratch) {
-    const Nodes candidates = f.nearest(f.vectors.row(row), 40);
     std::vector<ScoredNode> scored;
-    refine_query(model, f.vectors.row_span(row), candidates,
-                 f.distances(f.vectors.row(row), candidates), label_free_weights(model, 1.0), {},
-                 scratch, scored);
+    refine_row(f, model, row, 40, 1.0, {}, scratch, scored);
     return scored;
   };
   QueryScratch shared;
