@@ -21,7 +21,7 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
   watcher_.request_stop();
-  pthread_kill(watcher_.native_handle(), SIGTERM);  // wakes it at once: it need not end its wait
+  pthread_kill(watcher_.native_handle(), SIGINT);  // wakes it at once: it need not end its wait
   watcher_.join();
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
