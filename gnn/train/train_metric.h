@@ -23,7 +23,7 @@ struct MetricOptions {
   std::size_t steps = 250;  ///< raising it costs time, linearly
   std::size_t batch = 256;  ///< rows a step, at least 4; raising it costs time and adds negatives
   float rate = 3e-3F;       ///< Adam's, decayed to 0 by a cosine
-  float penalty = 0.02F;    ///< times |W - I|^2 / r: raising it keeps W nearer to the view
+  float penalty = 0.1F;     ///< times |W - I|^2 / r: raising it keeps W nearer to the view
   float initial_scale = 10.0F;   ///< of the cosines in the softmax; learned from there
   std::size_t check_every = 50;  ///< steps between validations
   /// Runs over other batches, whose W are averaged (integration/train_metrics.h): raising it costs
