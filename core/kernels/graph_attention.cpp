@@ -42,7 +42,6 @@ struct Forward {
 HWY_BEFORE_NAMESPACE();
 namespace halo::kernels {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 using graph_detail::Edges;
 using graph_detail::Forward;
 using graph_detail::Scratch;
@@ -73,6 +72,7 @@ void ForwardRows(D tag, const Forward<T>& f, std::size_t begin, std::size_t end,
 }
 
 #if HALO_GRAPH_HEADS
+namespace hn = hwy::HWY_NAMESPACE;
 // kHeads heads from `first` on. The scores of a row and the sums of the row before it are made side
 // by side, so that the arithmetic of the ones covers the loads of the others. Values, not
 // references to the task: what a loop reads then stays in registers.
