@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -15,8 +14,8 @@ class FusionIo : public testing::Test {
  protected:
   /// What is read where the section holds this text.
   std::shared_ptr<const gnn::Fusion> read(const std::string& text) const {
-    std::vector<std::byte> bytes(text.size());
-    std::memcpy(bytes.data(), text.data(), text.size());
+    std::vector<std::byte> bytes;
+    for (const char c : text) bytes.push_back(static_cast<std::byte>(c));
     BundleWriter writer;
     writer.add(SectionKind::kFusion, "trained.fusion", std::move(bytes));
     writer.write(folder_ / "forged");

@@ -28,9 +28,9 @@ TEST(ApiAnswers, NumbersComeBack) {
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   constexpr float kFar = std::numeric_limits<float>::infinity();
   const float none[] = {kNone, -kNone, kFar, -kFar};
-  for (const json& number : json::parse(item_json(0, "{}", none))["vector"]) {
-    EXPECT_TRUE(number.is_null());
-  }
+  const json nulls = json::parse(item_json(0, "{}", none))["vector"];
+  ASSERT_EQ(nulls.size(), std::size(none));
+  for (const json& number : nulls) EXPECT_TRUE(number.is_null());
 }
 
 // A number of one digit leaves no room for what stood in the buffer before it.
