@@ -22,12 +22,12 @@ class Published {
   /// A value on its way: all memory that publish() needs, so that publish() cannot fail.
   class Cell {
    public:
-    explicit Cell(std::shared_ptr<const T> v) : value(std::move(v)) {}
+    explicit Cell(std::shared_ptr<const T> value) : value_(std::move(value)) {}
 
    private:
     friend class Published;
-    std::shared_ptr<const T> value;
-    std::unique_ptr<Cell> next_retired;
+    std::shared_ptr<const T> value_;
+    std::unique_ptr<Cell> next_retired_;
   };
 
   explicit Published(std::shared_ptr<const T> value)
@@ -35,7 +35,7 @@ class Published {
   /// No other thread may use it any more.
   ~Published() {
     const std::unique_ptr<Cell> last(current_.load());
-    while (retired_) retired_ = std::move(retired_->next_retired);
+    while (retired_) retired_ = std::move(retired_->next_retired_);
   }
   Published(const Published&) = delete;
   Published& operator=(const Published&) = delete;
@@ -51,7 +51,7 @@ class Published {
         cell = now;
         slot.store(cell);
       }
-      std::shared_ptr<const T> value = cell->value;
+      std::shared_ptr<const T> value = cell->value_;
       slot.store(nullptr);
       return value;
     }
@@ -59,7 +59,7 @@ class Published {
 
   void publish(std::unique_ptr<Cell> cell) noexcept {
     std::unique_ptr<Cell> old(current_.exchange(cell.release()));
-    old->next_retired = std::move(retired_);
+    old->next_retired_ = std::move(retired_);
     retired_ = std::move(old);
     reclaim();
   }
@@ -69,9 +69,9 @@ class Published {
     std::unique_ptr<Cell> kept;
     while (retired_) {
       std::unique_ptr<Cell> cell = std::move(retired_);
-      retired_ = std::move(cell->next_retired);
+      retired_ = std::move(cell->next_retired_);
       if (in_use(cell.get())) {
-        cell->next_retired = std::move(kept);
+        cell->next_retired_ = std::move(kept);
         kept = std::move(cell);
       }
     }

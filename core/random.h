@@ -37,8 +37,8 @@ class Random {
 
  private:
   static constexpr std::uint64_t kGamma = 0x9e3779b97f4a7c15ULL;
-  __extension__ typedef unsigned __int128
-      Wide;  // NOLINT(modernize-use-using)  // NOLINT(modernize-use-using)
+  // NOLINTNEXTLINE(modernize-use-using): a using-declaration cannot carry __extension__
+  __extension__ typedef unsigned __int128 Wide;
   static std::uint64_t mix(std::uint64_t z) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;

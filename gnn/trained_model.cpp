@@ -161,15 +161,15 @@ void TrainedModel::refine(std::span<const float> query, std::span<const std::uin
   scratch.scores.clear();
   if (candidates.empty() || limit == 0) return;
   const std::size_t out_dim = parts_->projection.out_dim();
-  scratch.query.assign(query.begin(), query.end());
-  if (parts_->unit_input) kernels::normalise(scratch.query.data(), query.size());
-  scratch.message.resize(std::max(query.size(), out_dim));
-  scratch.state.resize(out_dim);
-  parts_->projection.apply(scratch.query.data(), scratch.state.data(), scratch.message.data());
-  scratch.likeliest.clear();
+  scratch.query_.assign(query.begin(), query.end());
+  if (parts_->unit_input) kernels::normalise(scratch.query_.data(), query.size());
+  scratch.message_.resize(std::max(query.size(), out_dim));
+  scratch.state_.resize(out_dim);
+  parts_->projection.apply(scratch.query_.data(), scratch.state_.data(), scratch.message_.data());
+  scratch.likeliest_.clear();
   if (uses_classes()) likeliest_classes(scratch);
   walk(candidates, limit, allows, left_out, scratch);
-  for (const auto& found : scratch.allowed) scratch.nodes.push_back(found.node);
+  for (const auto& found : scratch.allowed_) scratch.nodes.push_back(found.node);
   if (uses_classes()) read_classes(candidates, distances, scratch);
   attend(scratch);
   score(scratch);
@@ -177,13 +177,13 @@ void TrainedModel::refine(std::span<const float> query, std::span<const std::uin
 
 void TrainedModel::likeliest_classes(Scratch& scratch) const {
   const std::size_t classes = parts_->centroids.rows();
-  scratch.classes.resize(classes);
+  scratch.classes_.resize(classes);
   for (std::size_t c = 0; c < classes; ++c) {
-    scratch.classes[c] =
-        kernels::dot(scratch.state.data(), parts_->centroids.row(c), parts_->centroids.cols());
+    scratch.classes_[c] =
+        kernels::dot(scratch.state_.data(), parts_->centroids.row(c), parts_->centroids.cols());
   }
-  const auto& values = scratch.classes;
-  auto& likeliest = scratch.likeliest;
+  const auto& values = scratch.classes_;
+  auto& likeliest = scratch.likeliest_;
   likeliest.resize(classes);
   for (std::size_t c = 0; c < classes; ++c) likeliest[c] = static_cast<std::uint32_t>(c);
   const std::size_t kept = std::min(kEntryClasses, classes);
@@ -193,8 +193,8 @@ void TrainedModel::likeliest_classes(Scratch& scratch) const {
                     });
   likeliest.resize(kept);
   const float sharpness = kCentroidSharpness * parts_->scale;
-  for (float& value : scratch.classes) value *= sharpness;
-  kernels::softmax_lse(scratch.classes.data(), classes);
+  for (float& value : scratch.classes_) value *= sharpness;
+  kernels::softmax_lse(scratch.classes_.data(), classes);
 }
 
 void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t limit,
@@ -217,134 +217,135 @@ void TrainedModel::walk(std::span<const std::uint32_t> candidates, std::size_t l
     std::push_heap(heap.begin(), heap.end(), nearer);
     return true;
   };
-  if (scratch.seen.size() != parts_->size || ++scratch.walk == 0) {
-    scratch.seen.assign(parts_->size, 0);
-    scratch.walk = 1;
+  if (scratch.seen_.size() != parts_->size || ++scratch.walk_ == 0) {
+    scratch.seen_.assign(parts_->size, 0);
+    scratch.walk_ = 1;
   }
-  scratch.frontier.clear();
-  scratch.nearest.clear();
-  scratch.allowed.clear();
-  if (left_out < parts_->size) scratch.seen[left_out] = scratch.walk;
+  scratch.frontier_.clear();
+  scratch.nearest_.clear();
+  scratch.allowed_.clear();
+  if (left_out < parts_->size) scratch.seen_[left_out] = scratch.walk_;
   const auto visit = [&](std::uint32_t node, bool may_be_result) {
-    if (scratch.seen[node] == scratch.walk) return;
-    scratch.seen[node] = scratch.walk;
-    const Found found{kernels::dot(scratch.state.data(), states.row(node), states.cols()), node};
-    if (keep(scratch.nearest, found)) {
-      scratch.frontier.push_back(found);
-      std::push_heap(scratch.frontier.begin(), scratch.frontier.end(), farther);
+    if (scratch.seen_[node] == scratch.walk_) return;
+    scratch.seen_[node] = scratch.walk_;
+    const Found found{kernels::dot(scratch.state_.data(), states.row(node), states.cols()), node};
+    if (keep(scratch.nearest_, found)) {
+      scratch.frontier_.push_back(found);
+      std::push_heap(scratch.frontier_.begin(), scratch.frontier_.end(), farther);
     }
-    if (may_be_result || !allows || allows(node)) keep(scratch.allowed, found);
+    if (may_be_result || !allows || allows(node)) keep(scratch.allowed_, found);
   };
   for (const std::uint32_t node : candidates) visit(node, true);
-  for (const std::uint32_t label : scratch.likeliest) visit(parts_->entries[label], false);
-  while (!scratch.frontier.empty()) {
-    std::pop_heap(scratch.frontier.begin(), scratch.frontier.end(), farther);
-    const Found next = scratch.frontier.back();
-    scratch.frontier.pop_back();
-    if (scratch.nearest.size() == limit && nearer(scratch.nearest.front(), next)) break;
+  for (const std::uint32_t label : scratch.likeliest_) visit(parts_->entries[label], false);
+  while (!scratch.frontier_.empty()) {
+    std::pop_heap(scratch.frontier_.begin(), scratch.frontier_.end(), farther);
+    const Found next = scratch.frontier_.back();
+    scratch.frontier_.pop_back();
+    if (scratch.nearest_.size() == limit && nearer(scratch.nearest_.front(), next)) break;
     const std::uint32_t* window = parts_->windows.data() + next.node * parts_->window;
     for (std::size_t e = 0; e < parts_->window && window[e] != kNoNode; ++e) {
       visit(window[e], false);
     }
   }
-  std::sort(scratch.nearest.begin(), scratch.nearest.end(), nearer);
-  std::sort(scratch.allowed.begin(), scratch.allowed.end(), nearer);
+  std::sort(scratch.nearest_.begin(), scratch.nearest_.end(), nearer);
+  std::sort(scratch.allowed_.begin(), scratch.allowed_.end(), nearer);
 }
 
 void TrainedModel::run_gnn_layer(std::size_t t, Scratch& scratch) const {
   const auto& nodes = parts_->global_nodes[t];
   const std::size_t dim = parts_->projection.out_dim();
-  if (scratch.globals.rows() != nodes.size() || scratch.globals.cols() != dim) {
-    scratch.globals = Matrix::padded(nodes.size(), dim);
+  if (scratch.globals_.rows() != nodes.size() || scratch.globals_.cols() != dim) {
+    scratch.globals_ = Matrix::padded(nodes.size(), dim);
   }
   for (std::size_t g = 0; g < nodes.size(); ++g) {
     const Bf16* stored = parts_->states[t].row(nodes[g]);
-    std::transform(stored, stored + dim, scratch.globals.row(g), bf16_to_float);
+    std::transform(stored, stored + dim, scratch.globals_.row(g), bf16_to_float);
   }
-  parts_->gnn->forward(t, scratch.state, scratch.window, scratch.globals, scratch.gnn);
+  parts_->gnn->forward(t, scratch.state_, scratch.window_, scratch.globals_, scratch.gnn_);
 }
 
 void TrainedModel::attend(Scratch& scratch) const {
   const std::size_t dim = parts_->projection.out_dim();
   const std::size_t wanted = parts_->gnn ? parts_->gnn_window : parts_->window;
-  const std::size_t window = std::min(wanted, scratch.nearest.size());
-  if (scratch.window.rows() != window || scratch.window.cols() != dim) {
-    scratch.window = Matrix::padded(window, dim);
+  const std::size_t window = std::min(wanted, scratch.nearest_.size());
+  if (scratch.window_.rows() != window || scratch.window_.cols() != dim) {
+    scratch.window_ = Matrix::padded(window, dim);
   }
   const ContentLayer layer(parts_->layer);
   for (std::size_t t = 0; t + 1 < parts_->states.size(); ++t) {
     for (std::size_t j = 0; j < window; ++j) {
-      const Bf16* stored = parts_->states[t].row(scratch.nearest[j].node);
-      std::transform(stored, stored + dim, scratch.window.row(j), bf16_to_float);
+      const Bf16* stored = parts_->states[t].row(scratch.nearest_[j].node);
+      std::transform(stored, stored + dim, scratch.window_.row(j), bf16_to_float);
     }
     if (parts_->gnn) {
       run_gnn_layer(t, scratch);
     } else {
-      layer.forward_row(scratch.state, scratch.window, {}, std::span(scratch.message).first(dim));
+      layer.forward_row(scratch.state_, scratch.window_, {},
+                        std::span(scratch.message_).first(dim));
     }
   }
 }
 
-// Into scratch.classes, which holds the centroids' opinion: the square roots of P(c | query).
+// Into scratch.classes_, which holds the centroids' opinion: the square roots of P(c | query).
 void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
                                 std::span<const float> distances, Scratch& scratch) const {
   const ClassPosteriors& posteriors = parts_->posteriors;
-  for (float& value : scratch.classes) value *= use_.centroid_share;
+  for (float& value : scratch.classes_) value *= use_.centroid_share;
   const auto read = [&](std::size_t count, float share, const auto& node_of, const auto& near) {
-    scratch.attention.resize(count);
-    for (std::size_t j = 0; j < count; ++j) scratch.attention[j] = near(j);
-    attention::row_adaptive_weights(scratch.attention, parts_->label_sharpness);
+    scratch.attention_.resize(count);
+    for (std::size_t j = 0; j < count; ++j) scratch.attention_[j] = near(j);
+    attention::row_adaptive_weights(scratch.attention_, parts_->label_sharpness);
     for (std::size_t j = 0; j < count; ++j) {
       const std::size_t row = node_of(j) * kClassesKept;
       for (std::size_t k = row; k < row + kClassesKept; ++k) {
         if (posteriors.classes[k] == kNoClass) break;
-        scratch.classes[posteriors.classes[k]] +=
-            share * scratch.attention[j] * posteriors.roots[k] * posteriors.roots[k];
+        scratch.classes_[posteriors.classes[k]] +=
+            share * scratch.attention_[j] * posteriors.roots[k] * posteriors.roots[k];
       }
     }
   };
   const float share = 1.0F - use_.centroid_share;
   read(
-      std::min(parts_->label_window, scratch.nearest.size()), share * (1.0F - use_.plain_share),
-      [&](std::size_t j) { return scratch.nearest[j].node; },
-      [&](std::size_t j) { return scratch.nearest[j].cosine; });
+      std::min(parts_->label_window, scratch.nearest_.size()), share * (1.0F - use_.plain_share),
+      [&](std::size_t j) { return scratch.nearest_[j].node; },
+      [&](std::size_t j) { return scratch.nearest_[j].cosine; });
   read(
       std::min(parts_->label_window, candidates.size()), share * use_.plain_share,
       [&](std::size_t j) { return candidates[j]; }, [&](std::size_t j) { return -distances[j]; });
-  for (float& value : scratch.classes) value = std::sqrt(value);
+  for (float& value : scratch.classes_) value = std::sqrt(value);
 }
 
 void TrainedModel::score(Scratch& scratch) const {
-  const std::size_t count = scratch.allowed.size();
+  const std::size_t count = scratch.allowed_.size();
   const HalfMatrix& last = parts_->states.back();
-  scratch.content.resize(count);
-  scratch.cosines.resize(count);
+  scratch.content_.resize(count);
+  scratch.cosines_.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
-    scratch.cosines[i] = scratch.allowed[i].cosine;
-    scratch.content[i] =
-        kernels::dot(scratch.state.data(), last.row(scratch.allowed[i].node), last.cols());
+    scratch.cosines_[i] = scratch.allowed_[i].cosine;
+    scratch.content_[i] =
+        kernels::dot(scratch.state_.data(), last.row(scratch.allowed_[i].node), last.cols());
   }
-  to_z(scratch.content, scratch.sorted);
-  to_z(scratch.cosines, scratch.sorted);
+  to_z(scratch.content_, scratch.sorted_);
+  to_z(scratch.cosines_, scratch.sorted_);
   for (std::size_t i = 0; i < count; ++i) {
-    float score = scratch.content[i] + kCosineWeight * scratch.cosines[i];
+    float score = scratch.content_[i] + kCosineWeight * scratch.cosines_[i];
     if (uses_classes()) {
-      const std::size_t row = scratch.allowed[i].node * kClassesKept;
+      const std::size_t row = scratch.allowed_[i].node * kClassesKept;
       float shared = 0;
       for (std::size_t k = row; k < row + kClassesKept; ++k) {
         if (parts_->posteriors.classes[k] == kNoClass) break;
-        shared += scratch.classes[parts_->posteriors.classes[k]] * parts_->posteriors.roots[k];
+        shared += scratch.classes_[parts_->posteriors.classes[k]] * parts_->posteriors.roots[k];
       }
       score += use_.label_weight * shared;
     }
-    scratch.allowed[i].cosine = score;
+    scratch.allowed_[i].cosine = score;
   }
-  std::sort(scratch.allowed.begin(), scratch.allowed.end(), [](const auto& a, const auto& b) {
+  std::sort(scratch.allowed_.begin(), scratch.allowed_.end(), [](const auto& a, const auto& b) {
     return a.cosine != b.cosine ? a.cosine > b.cosine : a.node < b.node;
   });
   for (std::size_t i = 0; i < count; ++i) {
-    scratch.nodes[i] = scratch.allowed[i].node;
-    scratch.scores.push_back(scratch.allowed[i].cosine);
+    scratch.nodes[i] = scratch.allowed_[i].node;
+    scratch.scores.push_back(scratch.allowed_[i].cosine);
   }
 }
 

@@ -79,7 +79,7 @@ class TrainedModel {
     std::vector<std::uint32_t> nodes;
     std::vector<float> scores;
     /// P(label | query) of the last refine(), of a model that uses its classes.
-    float probability_of(std::uint32_t label) const { return classes[label] * classes[label]; }
+    float probability_of(std::uint32_t label) const { return classes_[label] * classes_[label]; }
 
    private:
     friend class TrainedModel;
@@ -87,13 +87,13 @@ class TrainedModel {
       float cosine;
       std::uint32_t node;
     };
-    std::vector<std::uint32_t> seen;  // the number of the walk that saw a node last
-    std::uint32_t walk = 0;
-    std::vector<Found> frontier, nearest, allowed;
-    std::vector<float> query, state, message, cosines, content, classes, attention, sorted;
-    std::vector<std::uint32_t> likeliest;
-    Matrix window, globals;
-    GnnQuery::Scratch gnn;
+    std::vector<std::uint32_t> seen_;  // the number of the walk that saw a node last
+    std::uint32_t walk_ = 0;
+    std::vector<Found> frontier_, nearest_, allowed_;
+    std::vector<float> query_, state_, message_, cosines_, content_, classes_, attention_, sorted_;
+    std::vector<std::uint32_t> likeliest_;
+    Matrix window_, globals_;
+    GnnQuery::Scratch gnn_;
   };
 
   /// Fills scratch.nodes with up to `limit` candidates, best first: the nearest in the learned

@@ -403,13 +403,13 @@ struct HnswBuilder::Impl {
   Impl(Metric m, std::size_t d, std::size_t M, std::size_t ef, CodeKind kind)
       : metric(m), dim(d), space(StoredRows(m, kind, d)), graph(&space, M, ef) {}
 
-  void insert(const MatrixView& vectors, std::span<const std::uint8_t> levels, bool in_batches,
+  void insert(const MatrixView& added, std::span<const std::uint8_t> levels, bool in_batches,
               const Executor& executor, const Job& job);
   void link_in_batches(std::size_t old_rows, std::size_t begin, std::size_t end,
                        std::vector<Worker>& workers, const Executor& executor, const Job& job);
   void reserve(std::size_t rows);
   float* vector(std::size_t row) const;
-  void store(const MatrixView& vectors, std::size_t first_row, const Executor& executor);
+  void store(const MatrixView& source, std::size_t first_row, const Executor& executor);
   void copy(const GraphSnapshot& snapshot, const Executor& executor);
   void encode(std::size_t begin, std::size_t end, const Executor& executor);
   CodeKind kind() const { return rows().kind; }
