@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kReadBuffer = std::size_t{16} << 10U;
+constexpr milliseconds kLinger{1000};  // for the rest of a request that was refused
 
 // A connection's bytes, in and out, buffered: an answer leaves in one piece.
 class Connection : public httplib::Stream {
@@ -337,10 +338,11 @@ struct HttpServer::Impl : httplib::Server {
     ::shutdown(socket, SHUT_WR);
     // Bytes that were never read would turn the close into a reset, which can overtake the answer.
     if (connection.closing()) {
-      char rest[4096];
+      char rest[std::size_t{64} << 10U];
       pollfd waiting = {socket, POLLIN, 0};
-      for (int i = 0; i < 64 && poll(&waiting, 1, 100) > 0; ++i) {
-        if (recv(socket, rest, sizeof(rest), MSG_DONTWAIT) <= 0) break;
+      const auto end = Clock::now() + kLinger;
+      while (Clock::now() < end && poll(&waiting, 1, 100) > 0 &&
+             recv(socket, rest, sizeof(rest), MSG_DONTWAIT) > 0) {
       }
     }
     forget(socket);
