@@ -16,7 +16,7 @@ using Edge = std::pair<std::uint32_t, std::uint32_t>;
 constexpr std::size_t kEdgesANode = 10;
 constexpr std::size_t kMostEdges = 100000;  // enough to estimate a covariance of 256 directions
 constexpr std::size_t kSample = 20000;
-constexpr double kShrinkage = 0.1;
+constexpr float kShrinkage = 0.1F;
 
 // Pairs that are in each other's windows, an evenly spaced part of them where there are many.
 std::vector<Edge> mutual_edges(const RankedWindows& windows) {
@@ -38,29 +38,23 @@ std::vector<Edge> mutual_edges(const RankedWindows& windows) {
 // factor. Any other root would differ by a rotation, which the principal directions of the outcome
 // undo. Empty where the differences are all zero.
 Matrix whitening(const MatrixView& products, std::size_t count) {
+  using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const auto dim = static_cast<Eigen::Index>(products.cols);
-  Eigen::MatrixXd moment(dim, dim);
-  for (Eigen::Index i = 0; i < dim; ++i) {
-    for (Eigen::Index j = 0; j < dim; ++j) {
-      moment(i, j) = products.row(static_cast<std::size_t>(i))[static_cast<std::size_t>(j)] /
-                     static_cast<double>(count);
-    }
-  }
-  const double mean = moment.trace() / static_cast<double>(dim);
-  if (mean <= 0.0) return {};
-  moment *= 1.0 - kShrinkage;
+  const Eigen::Map<const RowMajor, 0, Eigen::OuterStride<>> sums(
+      products.data, dim, dim, Eigen::OuterStride<>(static_cast<Eigen::Index>(products.stride)));
+  RowMajor moment = sums / static_cast<float>(count);
+  const float mean = moment.trace() / static_cast<float>(dim);
+  if (mean <= 0.0F) return {};
+  moment *= 1.0F - kShrinkage;
   moment.diagonal().array() += kShrinkage * mean;
-  const Eigen::LLT<Eigen::MatrixXd> factor(moment);
+  const Eigen::LLT<RowMajor> factor(moment);
   if (factor.info() != Eigen::Success) {
     throw Error(ErrorCode::kNonFinite, "graph whitening: differences are not finite");
   }
-  const Eigen::MatrixXd inverse = factor.matrixL().solve(Eigen::MatrixXd::Identity(dim, dim));
+  const RowMajor inverse = factor.matrixL().solve(RowMajor::Identity(dim, dim));
   Matrix out = Matrix::padded(products.cols, products.cols);
   for (std::size_t i = 0; i < out.rows(); ++i) {
-    for (std::size_t j = 0; j < out.cols(); ++j) {
-      out.row(i)[j] =
-          static_cast<float>(inverse(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)));
-    }
+    std::copy_n(inverse.data() + i * out.cols(), out.cols(), out.row(i));
   }
   return out;
 }

@@ -26,15 +26,15 @@ struct Eigenpairs {
 
 struct EigenOptions {
   /// Accepted length of the residual C v - value v, in values: an eigenvalue is then right to about
-  /// the square of it. What float32 products cannot resolve, 1e-6 of the largest value, is accepted
-  /// besides.
-  double tolerance = 1e-2;
+  /// the square of it, and each vector to about it, mixed with those of the next values. What
+  /// float32 products cannot resolve, 1e-6 of the largest value, is accepted besides.
+  double tolerance = 1e-1;
   std::size_t most_rounds = 12;
 };
 
 /// The `rank` largest eigenvalues of a symmetric matrix [d, d] without eigenvalues below 0, and
 /// their vectors; all of them where d is less. Nothing where they have not converged after
-/// options.most_rounds. A round is O(degree d^2 b + d b^2 + b^3) for b = 5/4 rank, degree 1 to 6;
+/// options.most_rounds. A round is O(degree d^2 b + d b^2 + b^3) for b = 9/8 rank, degree 1 to 6;
 /// where b is more than two thirds of d, or d at most 320, the whole matrix is solved, in float32:
 /// O(d^3).
 std::optional<Eigenpairs> leading_eigenpairs(const MatrixView& matrix, std::size_t rank,

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,7 +77,18 @@ std::vector<std::int16_t> thresholds_of(const MatrixView& x, const MatrixView& s
   return thresholds;
 }
 
-RefinementHead prepare_head(const HeadPlan& plan, const MatrixView& input, const CsrView& wide,
+// The vectors and their windows as one head sees them.
+struct HeadView {
+  HeadView(const Projection& projection, const MatrixView& input, const CsrView& wide,
+           const RefineOptions& options, const Executor& executor)
+      : x(projected(projection, input, executor)),
+        windows(
+            rank_windows(x, wide, std::max(options.window, options.structure.window), executor)) {}
+  Matrix x;
+  RankedWindows windows;
+};
+
+RefinementHead prepare_head(const HeadPlan& plan, const HeadView& view,
                             const LayerNodes& global_nodes, const RefineOptions& options,
                             const Executor& executor, const Job& job) {
   RefinementHead head;
@@ -82,9 +96,7 @@ RefinementHead prepare_head(const HeadPlan& plan, const MatrixView& input, const
   head.weight = plan.weight;
   head.content_share = plan.content_share;
   head.projection = plan.projection;
-  Matrix x = projected(plan.projection, input, executor);
-  const std::size_t width = std::max(options.window, options.structure.window);
-  const RankedWindows windows = rank_windows(x, wide, width, executor);
+  const auto& [x, windows] = view;
   job.advance(1);
   Matrix last;
   {
@@ -132,6 +144,7 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
   const Input input(vectors, unit_input, executor);
   Spectrum spectrum;
   std::vector<HeadPlan> plans;
+  std::map<std::string, HeadView> views;  // of the heads that were looked at for the choice
   {
     const Stage stage(job, "spectrum", 1);
     spectrum = covariance_spectrum(input.view, kSpectrumSample, executor,
@@ -144,18 +157,18 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
     plans.push_back({"c", 1.0F, share < kNegligible ? 0.0F : static_cast<float>(share),
                      leading_projection(spectrum, options.centred_rank)});
     if (parts.flatness < kMostFlatness) {
-      const auto ranked = [&](const Projection& projection) {
-        return rank_windows(projected(projection, input.view, executor), wide,
-                            options.structure.window, executor);
+      const auto looked_at = [&](const std::string& name, const Projection& projection) {
+        const auto at = views.try_emplace(name, projection, input.view, wide, options, executor);
+        return std::cref(at.first->second.windows);
       };
       const auto transitive = [&](const RankedWindows& windows) {
         return transitivity(windows, options.structure.window, kTransitivitySample, executor);
       };
-      const RankedWindows centred = ranked(plans[0].projection);
+      const RankedWindows& centred = looked_at("c", plans[0].projection);
       Projection whitened = graph_whitened_projection(
           input.view, spectrum, centred, options.spectral_rank, options.whitened_rank, executor);
       const double base = transitive(centred);
-      parts.transitivity_ratio = base > 0 ? transitive(ranked(whitened)) / base : 0.0;
+      parts.transitivity_ratio = base > 0 ? transitive(looked_at("g", whitened)) / base : 0.0;
       const double weight =
           (1.0 - parts.flatness / kMostFlatness) *
           std::clamp((parts.transitivity_ratio - kLooseRatio) / kRatioSpan, 0.0, 1.0);
@@ -170,11 +183,18 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
     }
     job.advance(1);
   }
+  std::erase_if(views, [&](const auto& view) {
+    return std::none_of(plans.begin(), plans.end(),
+                        [&](const HeadPlan& plan) { return plan.name == view.first; });
+  });
   fit_to_memory(plans, parts.options, spectrum, vectors.rows);
   const Stage stage(job, "GNN layers", plans.size() * steps_of_a_head(options));
   for (const HeadPlan& plan : plans) {
-    parts.heads.push_back(
-        prepare_head(plan, input.view, wide, global_nodes, parts.options, executor, job));
+    auto known = views.extract(plan.name);
+    const HeadView view = known && known.mapped().x.cols() == plan.projection.out_dim()
+                              ? std::move(known.mapped())
+                              : HeadView(plan.projection, input.view, wide, options, executor);
+    parts.heads.push_back(prepare_head(plan, view, global_nodes, parts.options, executor, job));
   }
   return parts;
 }
@@ -188,8 +208,8 @@ RefinementParts prepare_heads(const MatrixView& vectors, bool unit_input, const 
   const Input input(vectors, unit_input, executor);
   const Stage stage(job, "GNN layers", plans.size() * steps_of_a_head(options));
   for (const HeadPlan& plan : plans) {
-    parts.heads.push_back(
-        prepare_head(plan, input.view, wide, global_nodes, options, executor, job));
+    const HeadView view(plan.projection, input.view, wide, options, executor);
+    parts.heads.push_back(prepare_head(plan, view, global_nodes, options, executor, job));
   }
   return parts;
 }

@@ -15,7 +15,7 @@
 namespace halo::gnn {
 namespace {
 
-constexpr std::size_t kRowsAtOnce = 256, kColumnsAtOnce = 256;
+constexpr std::size_t kRowsAtOnce = 112, kColumnsAtOnce = 256, kTile = 16;
 constexpr double kSmallestEigenvalueShare = 1e-6;
 constexpr double kVaries = 1e-9;  // of the largest eigenvalue
 constexpr double kBeyond = 1e-6;  // of the variance: what rounding leaves beyond all eigenvalues
@@ -46,9 +46,13 @@ void products_of(const MatrixView& x, Matrix& out, const Executor& executor) {
     const std::size_t end = std::min(begin + kColumnsAtOnce, x.cols);
     kernels::gemm_tn(x.sub_cols(0, end), x.sub_cols(begin, end - begin),
                      out.span().sub_rows(0, end).sub_cols(begin, end - begin), executor);
-    for (std::size_t i = begin; i < end; ++i) {
-      for (std::size_t j = 0; j < i; ++j) out.row(i)[j] = out.row(j)[i];
-    }
+    executor.parallel_for(end, kTile, [&](std::size_t first, std::size_t last) {
+      for (std::size_t tile = begin; tile < end; tile += kTile) {
+        for (std::size_t i = tile; i < std::min(tile + kTile, end); ++i) {
+          for (std::size_t j = first; j < std::min(last, i); ++j) out.row(i)[j] = out.row(j)[i];
+        }
+      }
+    });
   }
 }
 
@@ -135,15 +139,17 @@ void Projection::apply(const MatrixView& x, const MatrixSpan& out, const Executo
     throw Error(ErrorCode::kDimensionMismatch, "projection: input or output of another shape");
   }
   const Executor inline_executor(1);
+  const kernels::PackedMatrix packed =
+      basis_ ? kernels::pack_transposed(*basis_) : kernels::PackedMatrix();
   executor.parallel_for(x.rows, kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     const std::size_t rows = end - begin;
     const MatrixSpan block = out.sub_rows(begin, rows);
     if (!basis_) {
       for (std::size_t i = 0; i < rows; ++i) subtract_mean(x.row(begin + i), mean_, block.row(i));
     } else {
-      Matrix centred(rows, in_dim());
+      Matrix centred = Matrix::padded(rows, in_dim());
       for (std::size_t i = 0; i < rows; ++i) subtract_mean(x.row(begin + i), mean_, centred.row(i));
-      kernels::gemm_nt(centred, *basis_, block, inline_executor);
+      kernels::gemm(centred, packed, block, inline_executor);
     }
     for (std::size_t i = 0; i < rows; ++i) normalise_finite(block.row(i), block.cols);
   });
@@ -177,9 +183,11 @@ Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Exec
     spectrum.mean[d] = static_cast<float>(mean[d] / static_cast<double>(rows.size()));
   }
   Matrix centred(rows.size(), x.cols), covariance(x.cols, x.cols);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    subtract_mean(x.row(rows[i]), spectrum.mean, centred.row(i));
-  }
+  executor.parallel_for(rows.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      subtract_mean(x.row(rows[i]), spectrum.mean, centred.row(i));
+    }
+  });
   products_of(centred, covariance, executor);
 
   const auto count = static_cast<double>(rows.size());
@@ -189,10 +197,10 @@ Spectrum covariance_spectrum(const MatrixView& x, std::size_t sample, const Exec
     variances[d] = covariance.row(d)[d] / count;
     trace += variances[d];
     for (std::size_t e = 0; e < x.cols; ++e) {
-      const double entry = covariance.row(d)[e] / count;
-      squares += entry * entry;
+      squares += static_cast<double>(covariance.row(d)[e]) * covariance.row(d)[e];
     }
   }
+  squares /= count * count;
   spectrum.participation_ratio = squares > 0 ? trace * trace / squares : 0.0;
   Eigenpairs pairs = eigenpairs(covariance, rows.size(), rank, executor);
   fix_signs(pairs.vectors);

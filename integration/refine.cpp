@@ -112,11 +112,12 @@ std::size_t estimate_refinement(const GraphSnapshot& snapshot, const gnn::Refine
   const std::size_t rank = padded(std::min(
       dim, std::max({options.centred_rank, options.spectral_rank, options.whitened_rank})));
 
-  // Windows, while they are put together; edges; the vectors as heads see them, and the spectrum.
-  const std::size_t shared = n * (2 * wide * kNode + 4 * sizeof(std::uint64_t)) +
-                             n * 2 * kStride * kNode + n * padded(dim) * kFloat +
-                             std::min<std::size_t>(n, 20000) * padded(dim) * kFloat +
-                             6 * dim * dim * sizeof(double);
+  // Windows, while they are put together; edges; the vectors as heads see them, the spectrum, and
+  // what another head sees.
+  const std::size_t shared =
+      n * (2 * wide * kNode + 4 * sizeof(std::uint64_t)) + n * 2 * kStride * kNode +
+      n * padded(dim) * kFloat + std::min<std::size_t>(n, 20000) * padded(dim) * kFloat +
+      n * (rank * kFloat + ranked * (kNode + kFloat)) + 6 * dim * dim * sizeof(double);
   // What one head takes while it is prepared: states before and after each layer, windows in
   // similarity's order and as masks, walks between two steps.
   const std::size_t working = n * (4 * rank * kFloat + 4 * ranked * (kNode + kFloat) +

@@ -24,11 +24,19 @@ using gemm_detail::scratch_for;
 using gemm_detail::Shape;
 using gemm_detail::tile_shape;
 
+// Rows a block: whole tiles, at most kTilesPerBlock, as many blocks for each thread.
+std::size_t rows_a_block(std::size_t rows, const Shape& shape, std::size_t threads) {
+  const std::size_t tiles = (rows + shape.rows_at_once - 1) / shape.rows_at_once;
+  const std::size_t most = gemm_detail::kTilesPerBlock;
+  const std::size_t blocks = round_up((tiles + most - 1) / most, std::min(threads, tiles));
+  return shape.rows_at_once * ((tiles + blocks - 1) / blocks);
+}
+
 // Runs body(begin, end, scratch) over the row blocks of out, `scratch` with room for a block of a.
 template <class Body>
 void for_each_row_block(const Operand& a, const MatrixSpan& out, const Shape& shape,
                         const Executor& executor, const Body& body) {
-  const std::size_t grain = shape.rows_at_once * gemm_detail::kTilesPerBlock;
+  const std::size_t grain = rows_a_block(out.rows, shape, executor.threads());
   const std::size_t floats = scratch_for(a, std::min(out.rows, grain), out.cols, shape);
   const Scratch scratch(floats * (out.rows <= grain ? 1 : executor.threads()));
   executor.parallel_for_workers(out.rows, grain,
@@ -163,7 +171,7 @@ void gemm_tn_add(const MatrixView& a, const MatrixView& b, const MatrixSpan& out
   product({a.data, a.stride, true}, {b.data, b.stride, false}, a.rows, out, true, executor);
 }
 
-PackedMatrix PackedMatrix::make(const MatrixView& b, bool transposed) {
+PackedMatrix PackedMatrix::make(const MatrixView& b, bool transposed, const Executor* executor) {
   PackedMatrix packed;
   packed.rows_ = transposed ? b.cols : b.rows;
   packed.cols_ = transposed ? b.rows : b.cols;
@@ -172,13 +180,16 @@ PackedMatrix PackedMatrix::make(const MatrixView& b, bool transposed) {
   packed.blocks_ = Matrix(1, columns * packed.rows_);
   for (std::size_t p = 0; p < packed.rows_; p += kDepth) {
     pack_block({b.data, b.stride, transposed}, p, std::min(kDepth, packed.rows_ - p), 0,
-               packed.cols_, packed.panel_, packed.blocks_.data() + p * columns, nullptr);
+               packed.cols_, packed.panel_, packed.blocks_.data() + p * columns, executor);
   }
   return packed;
 }
 
-PackedMatrix pack(const MatrixView& b) { return PackedMatrix::make(b, false); }
-PackedMatrix pack_transposed(const MatrixView& b) { return PackedMatrix::make(b, true); }
+PackedMatrix pack(const MatrixView& b) { return PackedMatrix::make(b, false, nullptr); }
+PackedMatrix pack_transposed(const MatrixView& b) { return PackedMatrix::make(b, true, nullptr); }
+PackedMatrix pack_in_parallel(const MatrixView& b, const Executor& executor) {
+  return PackedMatrix::make(b, false, &executor);
+}
 
 void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
           const Executor& executor) {

@@ -45,10 +45,11 @@ class PackedMatrix {
  private:
   friend PackedMatrix pack(const MatrixView& b);
   friend PackedMatrix pack_transposed(const MatrixView& b);
+  friend PackedMatrix pack_in_parallel(const MatrixView& b, const Executor& executor);
   friend PackedHalfMatrix pack_half(const MatrixView& b);
   friend void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
                    const Executor& executor);
-  static PackedMatrix make(const MatrixView& b, bool transposed);
+  static PackedMatrix make(const MatrixView& b, bool transposed, const Executor* executor);
 
   std::size_t rows_ = 0, cols_ = 0;
   std::size_t panel_ = 0;  // columns a panel: what the kernels that packed it compute at once
@@ -58,6 +59,7 @@ class PackedMatrix {
 /// b [k, n], packed; pack_transposed(b) packs b^T. O(k n).
 PackedMatrix pack(const MatrixView& b);
 PackedMatrix pack_transposed(const MatrixView& b);
+PackedMatrix pack_in_parallel(const MatrixView& b, const Executor& executor);
 /// out = a b, the same bytes as gemm with the matrix that was packed. O(m k n).
 void gemm(const MatrixView& a, const PackedMatrix& b, const MatrixSpan& out,
           const Executor& executor);
