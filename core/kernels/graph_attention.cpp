@@ -271,7 +271,7 @@ void forward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& m
                                    out,
                                    lse.empty() ? nullptr : lse.data()};
   graph_detail::for_each_block(
-      q.rows, graph_detail::longest(mask.row_offsets), shape.heads, executor,
+      q.rows, graph_detail::longest(mask.row_offsets), shape.heads, 0, executor,
       [&](std::size_t begin, std::size_t end, const graph_detail::Scratch& scratch) {
         kernel(f, begin, end, scratch);
       });

@@ -33,8 +33,10 @@ struct BackwardRows {
   Rows<float> out;   // forward's, without gates
   const float* lse;  // [n heads]
   MatrixSpan d_q, d_gates;
-  float* edge_weights;  // [entry][probabilities of the heads, score gradients of the heads]
+  const TransposedEdges* transposed;
+  float* edge_weights;  // [place][probabilities of the heads, score gradients of the heads]
   Bf16* rounded;        // [n][q and d_out of a group of heads]: where values are stored as bfloat16
+  bool stream_q, stream_records;  // past the caches
 
   Edges<T> edges(const Rows<T>& rows, std::size_t i, std::size_t values) const {
     const auto columns = mask.row(i);
@@ -51,6 +53,7 @@ struct BackwardColumns {
   MatrixSpan d_k, d_v;
   const float* edge_weights;
   const Bf16* rounded;
+  bool stream;  // the gradients, past the caches
 
   Edges<float> edges(const Rows<float>& rows_read, std::size_t j, std::size_t values) const {
     const std::uint64_t first = transposed->offsets[j];
@@ -109,7 +112,9 @@ void RowGradients(D tag, const BackwardRows<T>& b, std::size_t begin, std::size_
                 scratch.stride);
     graph::Dots(tag, b.d_out.row(i), values, graph::Ahead<T, T>(values, {}), heads, dv,
                 scratch.slopes, scratch.stride);
-    float* edge_weights = b.edge_weights + b.mask.row_offsets[i] * 2 * heads;
+    const std::uint32_t* places = b.transposed->in_slab.data() + b.mask.row_offsets[i];
+    float* edge_weights =
+        b.edge_weights + b.mask.row_offsets[TransposedEdges::slab_of(i)] * 2 * heads;
     for (std::size_t h = 0; h < heads; ++h) {
       float* p = scratch.weights + h * scratch.stride;
       float* slopes = scratch.slopes + h * scratch.stride;
@@ -118,8 +123,8 @@ void RowGradients(D tag, const BackwardRows<T>& b, std::size_t begin, std::size_
       ScoreSlopes(p, slopes, keys.count, b.lse[i * heads + h], mean, gate, scale);
       if (want_gates) b.d_gates.row(i)[h] = mean;
       for (std::size_t e = 0; e < keys.count; ++e) {
-        edge_weights[e * 2 * heads + h] = p[e];
-        edge_weights[e * 2 * heads + heads + h] = slopes[e];
+        edge_weights[places[e] * 2 * heads + h] = p[e];
+        edge_weights[places[e] * 2 * heads + heads + h] = slopes[e];
       }
       scratch.shares[h] = 1.0F;
     }
@@ -141,9 +146,9 @@ struct Records {
   static constexpr std::size_t kRecord = kFloats * kHeads;
   static constexpr std::size_t kEdges = graph::kLanes / kHeads;
 
-  // Of a block's first `count` edges.
+  // Of a block's first `count` edges, to their places in a slab.
   static HWY_INLINE void Write(graph::Vec weights, graph::Vec slopes, std::size_t count,
-                               float* HWY_RESTRICT to) {
+                               const std::uint32_t* HWY_RESTRICT places, float* HWY_RESTRICT slab) {
     const Tag tag;
     const hn::RebindToSigned<Tag> ints;
     // Lane x is of edge x / kRecord and head x % kHeads, of the weights or else of the slopes.
@@ -152,44 +157,112 @@ struct Records {
     const auto from = hn::Add(hn::Mul(head, hn::Set(ints, static_cast<int>(kEdges))),
                               hn::ShiftRight<kBits>(lane));
     const auto index = hn::IndicesFromVec(tag, from);
-    HWY_ALIGN float part[kFloats * graph::kLanes];
-    float* whole = HWY_LIKELY(count == kEdges) ? to : part;
     if constexpr (kFloats == 1) {
       const hn::RebindToUnsigned<Tag> bits;
       const auto pair = hn::Or(hn::ShiftRight<16>(Rounded(weights)),
                                hn::And(Rounded(slopes), hn::Set(bits, 0xffff0000U)));
-      hn::StoreU(hn::TableLookupLanes(hn::BitCast(tag, pair), index), tag, whole);
+      Put(hn::TableLookupLanes(hn::BitCast(tag, pair), index), count, places, slab);
     } else {
       const auto is_slope =
           hn::RebindMask(tag, hn::TestBit(lane, hn::Set(ints, static_cast<int>(kHeads))));
       const auto upper =
           hn::IndicesFromVec(tag, hn::Add(from, hn::Set(ints, static_cast<int>(kEdges / 2))));
-      hn::StoreU(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, index),
-                                hn::TableLookupLanes(weights, index)),
-                 tag, whole);
-      hn::StoreU(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, upper),
-                                hn::TableLookupLanes(weights, upper)),
-                 tag, whole + graph::kLanes);
+      const std::size_t lower = std::min(count, kEdges / 2);
+      Put(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, index),
+                         hn::TableLookupLanes(weights, index)),
+          lower, places, slab);
+      Put(hn::IfThenElse(is_slope, hn::TableLookupLanes(slopes, upper),
+                         hn::TableLookupLanes(weights, upper)),
+          count - lower, places + kEdges / 2, slab);
     }
-    if (HWY_UNLIKELY(count != kEdges)) std::copy_n(part, count * kRecord, to);
   }
 
-  static HWY_INLINE graph::Vec Weight(const float* record, std::size_t h) {
+  // A slab of `floats` floats, collected in a cache, to where it is kept: past the caches.
+  static HWY_NOINLINE void Stream(const float* HWY_RESTRICT slab, std::size_t floats,
+                                  float* HWY_RESTRICT to) {
     const Tag tag;
-    const hn::RebindToUnsigned<Tag> bits;
-    const auto x = hn::Set(tag, record[h]);
-    if constexpr (kFloats == 2) return x;
-    return hn::BitCast(tag, hn::ShiftLeft<16>(hn::BitCast(bits, x)));
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): for its alignment
+    const std::size_t into = reinterpret_cast<std::uintptr_t>(to) / sizeof(float) % graph::kLanes;
+    std::size_t x = std::min(floats, (graph::kLanes - into) % graph::kLanes);
+    std::copy_n(slab, x, to);
+    for (; x + graph::kLanes <= floats; x += graph::kLanes) {
+      hn::Stream(hn::LoadU(tag, slab + x), tag, to + x);
+    }
+    std::copy_n(slab + x, floats - x, to + x);
   }
-  static HWY_INLINE graph::Vec Slope(const float* record, std::size_t h) {
-    const Tag tag;
-    const hn::RebindToUnsigned<Tag> bits;
-    if constexpr (kFloats == 2) return hn::Set(tag, record[kHeads + h]);
-    const auto x = hn::BitCast(bits, hn::Set(tag, record[h]));
-    return hn::BitCast(tag, hn::And(x, hn::Set(bits, 0xffff0000U)));
-  }
+
+  // A record as the pass by columns reads it: a number of one head in every lane.
+  class Reader {
+   public:
+    HWY_INLINE explicit Reader(const float* record) : record_(record) {
+      if constexpr (kRecord >= 4) {
+        const Tag tag;
+        weights_ = hn::LoadDup128(tag, record);
+        slopes_ = kRecord == 8 ? hn::LoadDup128(tag, record + 4) : weights_;
+        if constexpr (kFloats == 1) weights_ = Lower(weights_), slopes_ = Upper(slopes_);
+      }
+    }
+    HWY_INLINE graph::Vec Weight(std::size_t h) const {
+      if constexpr (kRecord >= 4) return Lane(weights_, h);
+      const auto x = hn::Set(Tag(), record_[h]);
+      return kFloats == 2 ? x : Lower(x);
+    }
+    HWY_INLINE graph::Vec Slope(std::size_t h) const {
+      constexpr std::size_t kFirst = kFloats == 2 ? kHeads : 0;
+      if constexpr (kRecord >= 4) return Lane(slopes_, (kFirst + h) % 4);
+      const auto x = hn::Set(Tag(), record_[kFirst + h]);
+      return kFloats == 2 ? x : Upper(x);
+    }
+
+   private:
+    // h is known to the compiler: the loops over heads are unrolled.
+    static HWY_INLINE graph::Vec Lane(graph::Vec x, std::size_t h) {
+      return h == 0   ? hn::Broadcast<0>(x)
+             : h == 1 ? hn::Broadcast<1>(x)
+             : h == 2 ? hn::Broadcast<2>(x)
+                      : hn::Broadcast<3>(x);
+    }
+    static HWY_INLINE graph::Vec Lower(graph::Vec x) {
+      const hn::RebindToUnsigned<Tag> bits;
+      return hn::BitCast(Tag(), hn::ShiftLeft<16>(hn::BitCast(bits, x)));
+    }
+    static HWY_INLINE graph::Vec Upper(graph::Vec x) {
+      const hn::RebindToUnsigned<Tag> bits;
+      return hn::BitCast(Tag(), hn::And(hn::BitCast(bits, x), hn::Set(bits, 0xffff0000U)));
+    }
+
+    const float* record_;
+    graph::Vec weights_, slopes_;
+  };
 
  private:
+  // The first `count` records of a vector of them.
+  static HWY_INLINE void Put(graph::Vec records, std::size_t count,
+                             const std::uint32_t* HWY_RESTRICT places, float* HWY_RESTRICT slab) {
+    const Tag tag;
+    const hn::Half<Tag> half;
+    const hn::Half<hn::Half<Tag>> quarter;
+    constexpr std::size_t kCount = graph::kLanes / kRecord;
+    if (kRecord >= 4 && HWY_LIKELY(count == kCount)) {
+      const auto low = hn::LowerHalf(half, records), high = hn::UpperHalf(half, records);
+      if constexpr (kRecord == 8) {
+        hn::StoreU(low, half, slab + places[0] * kRecord);
+        hn::StoreU(high, half, slab + places[1] * kRecord);
+      } else if constexpr (kRecord == 4) {
+        hn::StoreU(hn::LowerHalf(quarter, low), quarter, slab + places[0] * kRecord);
+        hn::StoreU(hn::UpperHalf(quarter, low), quarter, slab + places[1] * kRecord);
+        hn::StoreU(hn::LowerHalf(quarter, high), quarter, slab + places[2] * kRecord);
+        hn::StoreU(hn::UpperHalf(quarter, high), quarter, slab + places[3] * kRecord);
+      }
+      return;
+    }
+    HWY_ALIGN float part[graph::kLanes];
+    hn::Store(records, tag, part);
+    for (std::size_t e = 0; e < count; ++e) {
+      std::copy_n(part + e * kRecord, kRecord, slab + places[e] * kRecord);
+    }
+  }
+
   static constexpr int kBits = kRecord == 8 ? 3 : kRecord == 4 ? 2 : kRecord == 2 ? 1 : 0;
 
   // To nearest, ties to even, in the upper half.
@@ -213,7 +286,7 @@ class RowHeads {
 
  public:
   static HWY_NOINLINE void Run(const BackwardRows<T>& b, std::size_t first, std::size_t begin,
-                               std::size_t end) {
+                               std::size_t end, const Scratch& scratch) {
     const std::uint64_t* offsets = b.mask.row_offsets.data();
     const std::size_t column = first * b.shape.d;
     const graph_detail::Rows<T> k{b.k.data + column, b.k.stride}, v{b.v.data + column, b.v.stride};
@@ -228,30 +301,37 @@ class RowHeads {
       if (i + graph_detail::kRowsAhead < end) FetchOwn(b, first, i + graph_detail::kRowsAhead);
       const std::size_t count = offsets[i + 1] - offsets[i];
       const std::uint32_t* columns = b.mask.columns.data() + offsets[i];
-      float* record = records + offsets[i] * Edge::kRecord;
+      const std::uint32_t* places = b.transposed->in_slab.data() + offsets[i];
+      const std::uint64_t slab = offsets[TransposedEdges::slab_of(i)];
+      float* kept = records + slab * Edge::kRecord;
+      float* to = b.stream_records ? scratch.slab : kept;
       const RowHeads row(b, first, i);
       // The slopes of a block, and of the one before it, whose edges are added up meanwhile.
       HWY_ALIGN float slopes[2][graph::kLanes];
       typename Group::Sums sums;
       Group::Zero(sums);
       std::size_t e = 0;
-      for (; e + kEdges <= count; e += kEdges, record += kEdges * Edge::kRecord) {
+      for (; e + kEdges <= count; e += kEdges) {
         const auto [scores, by_weight] = row.template Products<true>(k, v, columns + e, kEdges);
         if (e != 0) Mix(k, columns + e - kEdges, kEdges, slopes[(e / kEdges + 1) % 2], sums);
-        row.Finish(scores, by_weight, kEdges, slopes[e / kEdges % 2], record);
+        row.Finish(scores, by_weight, kEdges, slopes[e / kEdges % 2], places + e, to);
       }
       if (e != 0) Mix(k, columns + e - kEdges, kEdges, slopes[(e / kEdges + 1) % 2], sums);
       if (e < count) {
         const auto [scores, by_weight] = row.template Products<false>(k, v, columns + e, count - e);
-        row.Finish(scores, by_weight, count - e, slopes[0], record);
+        row.Finish(scores, by_weight, count - e, slopes[0], places + e, to);
         Mix(k, columns + e, count - e, slopes[0], sums);
       }
       HALO_UNROLL
       for (std::size_t h = 0; h < kHeads; ++h) {
-        graph::StoreFrom<T, kVecs>(sums + h * kVecs, 1.0F, false,
+        graph::WriteFrom<T, kVecs>(sums + h * kVecs, b.stream_q,
                                    b.d_q.row(i) + column + h * kVecs * graph::kLanes);
       }
+      if (b.stream_records && (i + 1 == end || TransposedEdges::slab_of(i + 1) == i + 1)) {
+        Edge::Stream(to, (offsets[i + 1] - slab) * Edge::kRecord, kept);
+      }
     }
+    if (b.stream_q || b.stream_records) hwy::FlushStream();
   }
 
  private:
@@ -261,7 +341,7 @@ class RowHeads {
     graph_detail::fetch_early(b.q.row(i) + column, kWidth);
     graph_detail::fetch_early(b.d_out.row(i) + column, kWidth);
     graph_detail::fetch_early(b.out.row(i) + column, kWidth);
-    graph_detail::fetch_early(b.d_q.row(i) + column, kWidth);
+    if (!b.stream_q) graph_detail::fetch_early(b.d_q.row(i) + column, kWidth);
     if constexpr (sizeof(T) == 2) graph_detail::fetch_early(Copy(b, first, i), 2 * kWidth);
   }
 
@@ -323,12 +403,12 @@ class RowHeads {
 
   // The records of a block's first `count` edges, and their gradients by score.
   HWY_INLINE void Finish(Vec scores, Vec by_weight, std::size_t count, float* HWY_RESTRICT slopes,
-                         float* HWY_RESTRICT record) const {
+                         const std::uint32_t* HWY_RESTRICT places, float* HWY_RESTRICT slab) const {
     const Tag tag;
     const auto weight = hn::Mul(gate_, simd::exp(tag, hn::MulSub(scale_, scores, lse_)));
     const auto slope = hn::Mul(hn::Mul(scale_, weight), hn::Sub(by_weight, mean_));
     hn::Store(slope, tag, slopes);
-    Edge::Write(weight, slope, count, record);
+    Edge::Write(weight, slope, count, places, slab);
   }
 
   static HWY_INLINE void Mix(const graph_detail::Rows<T>& k, const std::uint32_t* columns,
@@ -362,9 +442,9 @@ struct ColumnHeads {
                                std::size_t end) {
     constexpr std::size_t kAhead = 32;
     const std::uint64_t* offsets = b.transposed->offsets.data();
-    const std::uint64_t* entries = b.transposed->edges.data();
+    const std::uint64_t* places = b.transposed->places.data();
     const std::uint32_t* rows = b.transposed->rows.data();
-    const std::uint64_t total = b.transposed->edges.size();
+    const std::uint64_t total = b.transposed->places.size();
     const float* records = b.edge_weights + total * Edge::kFloats * first;
     const graph_detail::Rows<T> q = RowsRead(b, b.q, first, 0);
     const graph_detail::Rows<T> d_out = RowsRead(b, b.d_out, first, kWidth);
@@ -375,7 +455,7 @@ struct ColumnHeads {
         graph_detail::fetch_early(q.row(i), kWidth);
         graph_detail::fetch_early(d_out.row(i), kWidth);
       }
-      if (const std::size_t later = j + graph_detail::kRowsAhead; later < end) {
+      if (const std::size_t later = j + graph_detail::kRowsAhead; !b.stream && later < end) {
         graph_detail::fetch_early(b.d_k.row(later) + first * b.shape.d, kWidth);
         graph_detail::fetch_early(b.d_v.row(later) + first * b.shape.d, kWidth);
       }
@@ -384,21 +464,21 @@ struct ColumnHeads {
       Group::Zero(values);
       const std::uint64_t last = offsets[j + 1];
       for (std::uint64_t x = offsets[j]; x < last; ++x) {
-        hwy::Prefetch(records + entries[std::min(x + kAhead, total - 1)] * Edge::kRecord);
-        const float* record = records + entries[x] * Edge::kRecord;
+        hwy::Prefetch(records + places[std::min(x + kAhead, total - 1)] * Edge::kRecord);
+        const typename Edge::Reader record(records + places[x] * Edge::kRecord);
         Group::Add(
-            q.row(rows[x]), [&](std::size_t h) HWY_ATTR { return Edge::Slope(record, h); }, keys);
+            q.row(rows[x]), [&](std::size_t h) HWY_ATTR { return record.Slope(h); }, keys);
         Group::Add(
-            d_out.row(rows[x]), [&](std::size_t h) HWY_ATTR { return Edge::Weight(record, h); },
-            values);
+            d_out.row(rows[x]), [&](std::size_t h) HWY_ATTR { return record.Weight(h); }, values);
       }
       HALO_UNROLL
       for (std::size_t h = 0; h < kHeads; ++h) {
         const std::size_t at = first * b.shape.d + h * kVecs * graph::kLanes;
-        graph::StoreFrom<T, kVecs>(keys + h * kVecs, 1.0F, false, b.d_k.row(j) + at);
-        graph::StoreFrom<T, kVecs>(values + h * kVecs, 1.0F, false, b.d_v.row(j) + at);
+        graph::WriteFrom<T, kVecs>(keys + h * kVecs, b.stream, b.d_k.row(j) + at);
+        graph::WriteFrom<T, kVecs>(values + h * kVecs, b.stream, b.d_v.row(j) + at);
       }
     }
+    if (b.stream) hwy::FlushStream();
   }
 };
 #endif  // HALO_GRAPH_HEADS
@@ -407,7 +487,8 @@ template <class T>
 void RowsAny(const BackwardRows<T>& b, std::size_t begin, std::size_t end, const Scratch& scratch) {
 #if HALO_GRAPH_HEADS
   const auto group = [&](std::size_t first, auto heads, auto vectors) {
-    RowHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end);
+    RowHeads<decltype(heads)::value, decltype(vectors)::value, T>::Run(b, first, begin, end,
+                                                                       scratch);
   };
   if (graph::ForHeads(b.shape, group)) return;
 #endif
@@ -427,7 +508,7 @@ void ColumnGradients(D tag, const BackwardColumns<T>& b, std::size_t begin, std:
                      const Scratch& scratch) {
   const auto [heads, d, dv, scale] = b.shape;
   const std::size_t width = 2 * heads;
-  const std::uint64_t* order = b.transposed->edges.data();
+  const std::uint64_t* places = b.transposed->places.data();
   const std::uint64_t last = b.transposed->offsets[end];
   std::fill_n(scratch.shares, heads, 1.0F);
   for (std::size_t j = begin; j < end; ++j) {
@@ -437,8 +518,8 @@ void ColumnGradients(D tag, const BackwardColumns<T>& b, std::size_t begin, std:
     float* weights = scratch.weights;  // [edge][2 heads]: weights and slopes are one piece
     for (std::size_t e = 0; e < queries.count; ++e) {
       const std::uint64_t later = std::min<std::uint64_t>(first + e + 64, last - 1);
-      hwy::Prefetch(b.edge_weights + order[later] * width);
-      std::memcpy(weights + e * width, b.edge_weights + order[first + e] * width,
+      hwy::Prefetch(b.edge_weights + places[later] * width);
+      std::memcpy(weights + e * width, b.edge_weights + places[first + e] * width,
                   width * sizeof(float));
     }
     const Edges<float> next = j + 1 < end ? b.edges(b.q, j + 1, heads * d) : Edges<float>{};
@@ -489,6 +570,17 @@ namespace {
 using graph_detail::rows_of;
 using graph_detail::Scratch;
 
+// From so many floats on, what a pass writes is written past the caches: it would be gone from them
+// before it is read, and push out the rows that the pass gathers.
+constexpr std::size_t kStreamedFrom = std::size_t{1} << 21U;
+
+// Whether to write so; that needs whole cache lines.
+bool streamed(const MatrixSpan& m) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): for its alignment
+  const bool aligned = reinterpret_cast<std::uintptr_t>(m.data) % 64 == 0;
+  return aligned && m.stride % 16 == 0 && m.rows * m.stride >= kStreamedFrom;
+}
+
 template <class T, class Keys, class RowsKernel, class ColumnsKernel>
 void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& mask,
               const TransposedEdges& edges, const GraphAttentionOptions& options,
@@ -500,7 +592,7 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
   assert(mask.num_columns == k.rows);
   assert(v.rows == k.rows);
   assert(d_out.rows == q.rows && d_out.cols == v.cols);
-  assert(edges.edges.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
+  assert(edges.places.size() == mask.entries() && edges.offsets.size() == mask.num_columns + 1);
   Matrix own_out;
   std::vector<float> own_lse;
   MatrixView out = saved.out;
@@ -519,18 +611,25 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
   float* edge_weights = workspace.resize(records + copies);
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): room of its own in the workspace
   auto* rounded = reinterpret_cast<Bf16*>(edge_weights + records);
-  const graph_detail::BackwardRows<T> by_row{shape,      rows_of(q),  rows_of(d_out),  rows_of(k),
-                                             rows_of(v), mask,        options.gates,   rows_of(out),
-                                             lse.data(), gradients.q, gradients.gates, edge_weights,
-                                             rounded};
-  graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads,
+  const bool stream_records = records >= kStreamedFrom;
+  const std::size_t slab =
+      stream_records ? graph_detail::widest_slab(mask.row_offsets) * 2 * shape.heads : 0;
+  const graph_detail::BackwardRows<T> by_row{
+      shape,        rows_of(q),  rows_of(d_out),        rows_of(k),
+      rows_of(v),   mask,        options.gates,         rows_of(out),
+      lse.data(),   gradients.q, gradients.gates,       &edges,
+      edge_weights, rounded,     streamed(gradients.q), stream_records};
+  graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads, slab,
                                executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  rows_kernel(by_row, begin, end, scratch);
                                });
   const graph_detail::BackwardColumns<T> by_column{
-      shape, rows_of(q), rows_of(d_out), &edges, gradients.k, gradients.v, edge_weights, rounded};
-  graph_detail::for_each_block(k.rows, graph_detail::longest(edges.offsets), shape.heads, executor,
+      shape,        rows_of(q),  rows_of(d_out),
+      &edges,       gradients.k, gradients.v,
+      edge_weights, rounded,     streamed(gradients.k) && streamed(gradients.v)};
+  graph_detail::for_each_block(k.rows, graph_detail::longest(edges.offsets), shape.heads, 0,
+                               executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
                                  columns_kernel(by_column, begin, end, scratch);
                                });

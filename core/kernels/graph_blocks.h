@@ -13,6 +13,7 @@
 #include "halo/core/half_matrix.h"
 #include "halo/core/kernels/graph_attention.h"
 #include "halo/core/kernels/graph_rows-inl.h"
+#include "halo/core/kernels/transposed_edges.h"
 #include "halo/core/matrix_view.h"
 
 namespace halo::kernels::graph_detail {
@@ -34,21 +35,35 @@ inline std::size_t longest(std::span<const std::uint64_t> offsets) {
   return most;
 }
 
-// Runs body(begin, end, scratch) over blocks of rows of up to `longest_row` edges.
+// The edges of the slab that has most.
+inline std::size_t widest_slab(std::span<const std::uint64_t> offsets) {
+  constexpr std::size_t kSlab = TransposedEdges::kSlab;
+  const std::size_t rows = offsets.size() - 1;
+  std::uint64_t most = 0;
+  for (std::size_t i = 0; i < rows; i += kSlab) {
+    most = std::max(most, offsets[std::min(i + kSlab, rows)] - offsets[i]);
+  }
+  return most;
+}
+
+// Runs body(begin, end, scratch) over blocks of rows of up to `longest_row` edges, in whole slabs,
+// with `slab` floats for a thread to collect one in.
 template <class Body>
-void for_each_block(std::size_t rows, std::size_t longest_row, std::size_t heads,
+void for_each_block(std::size_t rows, std::size_t longest_row, std::size_t heads, std::size_t slab,
                     const Executor& executor, const Body& body) {
   // Few enough for many threads, enough for neighbouring rows to share what a cache holds.
   const std::size_t rows_per_task =
-      std::clamp<std::size_t>(rows / (8 * executor.threads()), 64, 512);
+      TransposedEdges::slab_of(std::clamp<std::size_t>(rows / (8 * executor.threads()), 64, 512));
   const std::size_t stride = (longest_row + 2 * kPad - 1) / kPad * kPad;
-  Matrix memory = Matrix::padded(executor.threads(), (3 * stride + 1) * heads);
+  const std::size_t before = ((3 * stride + 1) * heads + kPad - 1) / kPad * kPad;
+  Matrix memory = Matrix::padded(executor.threads(), before + slab);
   executor.parallel_for_workers(
       rows, rows_per_task, [&](std::size_t worker, std::size_t begin, std::size_t end) {
         float* weights = memory.row(worker);
         float* slopes = weights + heads * stride;
         float* spare = slopes + heads * stride;
-        body(begin, end, Scratch{stride, weights, slopes, spare, spare + heads * stride});
+        body(begin, end,
+             Scratch{stride, weights, slopes, spare, spare + heads * stride, weights + before});
       });
 }
 

@@ -117,11 +117,10 @@ HWY_INLINE void AsStored(const float* HWY_RESTRICT row, Vec* to) {
   }
 }
 
-// out = share * sums, added to `out` where asked.
+// The sums in plain order.
 template <class T, std::size_t kVecs>
-HWY_INLINE void StoreFrom(const Vec* sums, float share, bool add, float* HWY_RESTRICT out) {
+HWY_INLINE void InOrder(const Vec* sums, float (&plain)[kVecs * kLanes]) {
   const Tag tag;
-  HWY_ALIGN float plain[kVecs * kLanes];
   HALO_UNROLL
   for (std::size_t v = 0; v < kVecs; ++v) {
     if constexpr (kSplit<T, kVecs>) {
@@ -130,12 +129,37 @@ HWY_INLINE void StoreFrom(const Vec* sums, float share, bool add, float* HWY_RES
       hn::Store(sums[v], tag, plain + v * kLanes);
     }
   }
+}
+
+// out = share * sums, added to `out` where asked.
+template <class T, std::size_t kVecs>
+HWY_INLINE void StoreFrom(const Vec* sums, float share, bool add, float* HWY_RESTRICT out) {
+  const Tag tag;
+  HWY_ALIGN float plain[kVecs * kLanes];
+  InOrder<T, kVecs>(sums, plain);
   const Vec by = hn::Set(tag, share);
   HALO_UNROLL
   for (std::size_t v = 0; v < kVecs; ++v) {
     float* to = out + v * kLanes;
     const Vec before = add ? hn::LoadU(tag, to) : hn::Zero(tag);
     hn::StoreU(hn::MulAdd(by, hn::Load(tag, plain + v * kLanes), before), tag, to);
+  }
+}
+
+// out = sums; where asked, past the caches: out is then aligned to whole vectors.
+template <class T, std::size_t kVecs>
+HWY_INLINE void WriteFrom(const Vec* sums, bool past_caches, float* HWY_RESTRICT out) {
+  const Tag tag;
+  HWY_ALIGN float plain[kVecs * kLanes];
+  InOrder<T, kVecs>(sums, plain);
+  HALO_UNROLL
+  for (std::size_t v = 0; v < kVecs; ++v) {
+    const Vec values = hn::Load(tag, plain + v * kLanes);
+    if (past_caches) {
+      hn::Stream(values, tag, out + v * kLanes);
+    } else {
+      hn::StoreU(values, tag, out + v * kLanes);
+    }
   }
 }
 

@@ -52,6 +52,7 @@ struct Scratch {
   std::size_t stride;               // floats a head in weights, slopes and spare
   float *weights, *slopes, *spare;  // [heads][stride]
   float* shares;                    // [heads]
+  float* slab;                      // what for_each_block was asked for
 };
 
 }  // namespace halo::kernels::graph_detail

@@ -201,6 +201,79 @@ TEST(GraphAttention, LongBandsAndNoOrder) {
   }
 }
 
+Matrix repeated(const MatrixView& rows, std::size_t times) {
+  Matrix m(rows.rows * times, rows.cols);
+  for (std::size_t i = 0; i < m.rows(); ++i) {
+    std::copy_n(rows.row(i % rows.rows), rows.cols, m.row(i));
+  }
+  return m;
+}
+
+// What backward writes over a large graph goes past the caches. Many copies of a small graph, whose
+// rows lie elsewhere in their slabs, have the gradients of the one, to the byte, for any number of
+// threads, and so do gradients that aren't aligned to cache lines.
+TEST(GraphAttention, LargeGraphsHaveTheGradientsOfSmallOnes) {
+  for (const std::size_t d : {16U, 32U, 128U}) {
+    const std::size_t n = 173, copies = 100, heads = 160 / d, width = heads * d;
+    Random random(23);
+    std::vector<std::vector<std::uint32_t>> rows(n * copies);
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t e = 0; e < i % 40; ++e) {
+        const auto column = static_cast<std::uint32_t>(random.below(n));
+        for (std::size_t c = 0; c < copies; ++c) {
+          rows[c * n + i].push_back(static_cast<std::uint32_t>(c * n) + column);
+        }
+      }
+    }
+    const CsrMask one_mask = CsrMask::from_rows({rows.begin(), rows.begin() + n}, n);
+    const CsrMask mask = CsrMask::from_rows(std::move(rows), n * copies);
+    const GraphAttentionOptions options{.heads = heads, .scale = 0.3F};
+    const Matrix q = test::random_matrix(n, width, 1), k = test::random_matrix(n, width, 2);
+    const Matrix v = test::random_matrix(n, width, 3), d_out = test::random_matrix(n, width, 4);
+    const Matrix many_q = repeated(q, copies), many_k = repeated(k, copies);
+    const Matrix many_v = repeated(v, copies), many_d_out = repeated(d_out, copies);
+    const TransposedEdges one_edges = transposed_edges(one_mask), edges = transposed_edges(mask);
+    GraphWorkspace workspace;
+    for (const bool half : {false, true}) {
+      Matrix one[3] = {Matrix(n, width), Matrix(n, width), Matrix(n, width)};
+      const GraphGradients one_to{one[0], one[1], one[2]};
+      if (half) {
+        graph_attention_backward(q, HalfMatrix::rounded(k), HalfMatrix::rounded(v), one_mask,
+                                 one_edges, options, {}, d_out, one_to, workspace, Executor(1));
+      } else {
+        graph_attention_backward(q, k, v, one_mask, one_edges, options, {}, d_out, one_to,
+                                 workspace, Executor(1));
+      }
+      // 1 and 4 threads, and gradients a float off the lines.
+      for (const std::size_t threads : {1U, 4U, 2U}) {
+        const std::size_t off = threads == 2 ? 1 : 0;
+        Matrix many[3] = {Matrix(n * copies, width + off), Matrix(n * copies, width + off),
+                          Matrix(n * copies, width + off)};
+        const auto part = [&](Matrix& m) {
+          return MatrixSpan(m.data() + off, m.rows(), width, m.cols());
+        };
+        const GraphGradients to{part(many[0]), part(many[1]), part(many[2])};
+        if (half) {
+          graph_attention_backward(many_q, HalfMatrix::rounded(many_k), HalfMatrix::rounded(many_v),
+                                   mask, edges, options, {}, many_d_out, to, workspace,
+                                   Executor(threads));
+        } else {
+          graph_attention_backward(many_q, many_k, many_v, mask, edges, options, {}, many_d_out, to,
+                                   workspace, Executor(threads));
+        }
+        for (std::size_t which = 0; which < 3; ++which) {
+          for (std::size_t i = 0; i < n * copies; ++i) {
+            ASSERT_TRUE(std::equal(one[which].row(i % n), one[which].row(i % n) + width,
+                                   many[which].row(i) + off))
+                << "d=" << d << " half=" << half << " threads=" << threads << " gradient " << which
+                << " row " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
 // Gates of either sign, and sums into what was there, by the plain pass times the gates.
 TEST(GraphAttention, GatesMaySubtractAndOutputsMayAddUp) {
   test::on_every_isa([](const char* isa) {
