@@ -36,7 +36,7 @@ struct BackwardRows {
   const TransposedEdges* transposed;
   float* edge_weights;  // [place][probabilities of the heads, score gradients of the heads]
   Bf16* rounded;        // [n][q and d_out of a group of heads]: where values are stored as bfloat16
-  bool stream_q, stream_records;  // past the caches
+  bool stream_q, stream_records, stream_rounded;  // past the caches
 
   Edges<T> edges(const Rows<T>& rows, std::size_t i, std::size_t values) const {
     const auto columns = mask.row(i);
@@ -331,7 +331,7 @@ class RowHeads {
         Edge::Stream(to, (offsets[i + 1] - slab) * Edge::kRecord, kept);
       }
     }
-    if (b.stream_q || b.stream_records) hwy::FlushStream();
+    hwy::FlushStream();
   }
 
  private:
@@ -342,7 +342,9 @@ class RowHeads {
     graph_detail::fetch_early(b.d_out.row(i) + column, kWidth);
     graph_detail::fetch_early(b.out.row(i) + column, kWidth);
     if (!b.stream_q) graph_detail::fetch_early(b.d_q.row(i) + column, kWidth);
-    if constexpr (sizeof(T) == 2) graph_detail::fetch_early(Copy(b, first, i), 2 * kWidth);
+    if (sizeof(T) == 2 && !b.stream_rounded) {
+      graph_detail::fetch_early(Copy(b, first, i), 2 * kWidth);
+    }
   }
 
   // Where q and d_out of row i are kept rounded.
@@ -360,9 +362,17 @@ class RowHeads {
     Group::Query(q, query_);
     Group::Query(d_out, slope_);
     if constexpr (sizeof(T) == 2) {
+      HWY_ALIGN Bf16 copy[2 * kWidth];
       Bf16* to = Copy(b, first, i);
-      narrow(q, kWidth, to);
-      narrow(d_out, kWidth, to + kWidth);
+      Bf16* rounded = b.stream_rounded ? copy : to;
+      narrow(q, kWidth, rounded);
+      narrow(d_out, kWidth, rounded + kWidth);
+      if (b.stream_rounded) {
+        const hn::Repartition<Bf16, Tag> halves;
+        for (std::size_t x = 0; x < 2 * kWidth; x += 2 * graph::kLanes) {
+          hn::Stream(hn::Load(halves, copy + x), halves, to + x);
+        }
+      }
     }
     mean_ = graph::Sums16([&](std::size_t x) HWY_ATTR {
       const std::size_t at = x / kEdges * kVecs * graph::kLanes;
@@ -478,7 +488,7 @@ struct ColumnHeads {
         graph::WriteFrom<T, kVecs>(values + h * kVecs, b.stream, b.d_v.row(j) + at);
       }
     }
-    if (b.stream) hwy::FlushStream();
+    hwy::FlushStream();
   }
 };
 #endif  // HALO_GRAPH_HEADS
@@ -606,7 +616,8 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
     lse = own_lse;
   }
   assert(out.rows == q.rows && out.cols == d_out.cols && lse.size() == q.rows * shape.heads);
-  const std::size_t records = mask.entries() * 2 * shape.heads;
+  // In whole cache lines, so that the copies begin with one.
+  const std::size_t records = (mask.entries() * 2 * shape.heads + 15) / 16 * 16;
   const std::size_t copies = sizeof(T) == 2 ? q.rows * shape.heads * shape.d : 0;  // of two halves
   float* edge_weights = workspace.resize(records + copies);
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): room of its own in the workspace
@@ -614,11 +625,23 @@ void backward(const MatrixView& q, const Keys& k, const Keys& v, const CsrView& 
   const bool stream_records = records >= kStreamedFrom;
   const std::size_t slab =
       stream_records ? graph_detail::widest_slab(mask.row_offsets) * 2 * shape.heads : 0;
-  const graph_detail::BackwardRows<T> by_row{
-      shape,        rows_of(q),  rows_of(d_out),        rows_of(k),
-      rows_of(v),   mask,        options.gates,         rows_of(out),
-      lse.data(),   gradients.q, gradients.gates,       &edges,
-      edge_weights, rounded,     streamed(gradients.q), stream_records};
+  const graph_detail::BackwardRows<T> by_row{shape,
+                                             rows_of(q),
+                                             rows_of(d_out),
+                                             rows_of(k),
+                                             rows_of(v),
+                                             mask,
+                                             options.gates,
+                                             rows_of(out),
+                                             lse.data(),
+                                             gradients.q,
+                                             gradients.gates,
+                                             &edges,
+                                             edge_weights,
+                                             rounded,
+                                             streamed(gradients.q),
+                                             stream_records,
+                                             copies >= kStreamedFrom};
   graph_detail::for_each_block(q.rows, graph_detail::longest(mask.row_offsets), shape.heads, slab,
                                executor,
                                [&](std::size_t begin, std::size_t end, const Scratch& scratch) {
