@@ -98,13 +98,17 @@ RefinementHead prepare_head(const HeadPlan& plan, const HeadView& view,
   head.projection = plan.projection;
   const auto& [x, windows] = view;
   job.advance(1);
+  if (plan.bars) head.bars = *plan.bars;
+  const auto keep = [&](std::size_t most, float& bar) -> std::vector<std::uint8_t> {
+    const EntryOptions& entries = options.entries;
+    if (entries.all()) return {};
+    const std::vector<float> worth = entry_worth(windows, most, entries.model, executor);
+    if (!plan.bars) bar = entry_bar(windows, most, worth, entries);
+    return kept_entries(windows, most, worth, bar, entries, executor);
+  };
   Matrix last;
   {
-    RankedWindows content = windows;
-    for (auto& count : content.counts) {
-      count = std::min(count, static_cast<std::uint32_t>(options.window));
-    }
-    const CsrMask mask = mask_of(content);
+    const CsrMask mask = mask_of(windows, options.window, keep(options.window, head.bars.content));
     run_content_layers(
         Matrix::copy_of(x), mask, global_nodes, options.layers, options.layer,
         [&](std::size_t t, const MatrixView& state) {
@@ -114,7 +118,8 @@ RefinementHead prepare_head(const HeadPlan& plan, const HeadView& view,
   }
   head.thresholds = thresholds_of(x, last, windows, options.structure.window, executor);
   head.states = ByteMatrix::quantised(last);
-  head.structure = diffuse(windows, options.structure, executor, job);
+  head.structure = diffuse(windows, options.structure, executor, job,
+                           keep(options.structure.window, head.bars.structure));
   return head;
 }
 

@@ -3,6 +3,7 @@
 // Thread-safe: pure functions; the work runs on the executor.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -21,6 +22,9 @@ struct HeadPlan {
   float weight = 0;         ///< share of the refined score
   float content_share = 0;  ///< of the head's score; the rest is structure
   Projection projection;
+  /// Where RefineOptions::entries keeps less than everything: the bars of a head that was prepared
+  /// before; without them they are where these vectors' windows keep that share.
+  std::optional<EntryBars> bars = std::nullopt;
 };
 
 /// The label-free choice: fills everything of the parts but edges, base_coherence and

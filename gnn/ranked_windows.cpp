@@ -45,11 +45,14 @@ RankedWindows rank_windows(const MatrixView& x, const CsrView& wide, std::size_t
   return windows;
 }
 
-CsrMask mask_of(const RankedWindows& windows) {
+CsrMask mask_of(const RankedWindows& windows, std::size_t most,
+                std::span<const std::uint8_t> kept) {
   std::vector<std::vector<std::uint32_t>> rows(windows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto row = windows.row(i);
-    rows[i].assign(row.begin(), row.end());
+    const auto row = windows.row(i, most);
+    for (std::size_t e = 0; e < row.size(); ++e) {
+      if (kept.empty() || kept[i * windows.width + e] != 0) rows[i].push_back(row[e]);
+    }
     std::sort(rows[i].begin(), rows[i].end());
   }
   return CsrMask::from_rows(std::move(rows), windows.size());

@@ -36,8 +36,10 @@ struct RankedWindows {
 RankedWindows rank_windows(const MatrixView& x, const CsrView& wide, std::size_t width,
                            const Executor& executor);
 
-/// The same windows as a mask, columns ascending.
-CsrMask mask_of(const RankedWindows& windows);
+/// The first `most` of the same windows as a mask, columns ascending; where `kept` [size, width] is
+/// not empty, those of them that it flags.
+CsrMask mask_of(const RankedWindows& windows, std::size_t most = SIZE_MAX,
+                std::span<const std::uint8_t> kept = {});
 
 /// Share of the windows' own edges that end inside the window they start from, over at most
 /// `sample` evenly spaced nodes and the first `most` of each window: how far the neighbour of a

@@ -49,6 +49,8 @@ void check_head(const RefinementHead& head, const RefinementParts& parts) {
   const std::string name = "head " + head.name + ": ";
   require(share(head.weight), name + "weight outside 0 to 1");
   require(share(head.content_share), name + "content share outside 0 to 1");
+  require(std::isfinite(head.bars.content) && std::isfinite(head.bars.structure),
+          name + "a bar is not finite");
   check_projection(head, parts.dim, name);
   require(head.states.rows() == parts.size && head.states.cols() == head.projection.out_dim(),
           name + "states of another shape");
@@ -90,6 +92,7 @@ void RefineOptions::validate() const {
   check(whitened_rank >= 1, "whitened_rank must be at least 1");
   check(memory_share > 0 && std::isfinite(memory_share), "memory_share must be above 0");
   structure.validate();
+  entries.validate();
 }
 
 std::shared_ptr<const RefinementModel> RefinementModel::create(RefinementParts parts) {

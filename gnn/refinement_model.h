@@ -20,6 +20,7 @@
 #include "halo/gnn/index_identity.h"
 #include "halo/gnn/projection.h"
 #include "halo/gnn/structure.h"
+#include "halo/gnn/window_entries.h"
 
 namespace halo::gnn {
 
@@ -34,6 +35,8 @@ struct RefineOptions {
   std::size_t layers = 2;
   ContentLayerOptions layer;
   StructureOptions structure;
+  /// Which entries of the windows the layers and the walks of base vectors keep: all of them.
+  EntryOptions entries;
   /// Directions of the centred head. Raising it costs memory and query time.
   std::size_t centred_rank = 256;
   /// Directions that the graph-whitened head starts from, and those that it keeps.
@@ -57,6 +60,7 @@ struct RefinementHead {
   ByteMatrix states;        ///< [size, out_dim]: every base vector after the last GNN layer
   StructureRows structure;  ///< of every base vector
   std::vector<std::int16_t> thresholds;  ///< [size]: see threshold(), in steps of 1 / 32,767
+  EntryBars bars;                        ///< where not every entry is kept
 
   /// A query that is at least this similar to the node's state would be in its window.
   float threshold(std::size_t node) const {

@@ -64,9 +64,19 @@ struct Rows {
   std::vector<std::uint32_t> counts;
 };
 
+// The flagged of a row's weights, the others 0; their sum 1 again.
+void keep_flagged(std::span<const std::uint8_t> kept, std::span<float> weights) {
+  float sum = 0.0F;
+  for (std::size_t e = 0; e < weights.size(); ++e) {
+    if (kept[e] == 0) weights[e] = 0.0F;
+    sum += weights[e];
+  }
+  for (float& weight : weights) weight = sum > 0.0F ? weight / sum : 0.0F;
+}
+
 // A: attention over the windows, one-sided entries damped, plus the node itself.
 Rows transition(const RankedWindows& windows, const StructureOptions& options,
-                const Executor& executor) {
+                std::span<const std::uint8_t> kept, const Executor& executor) {
   Rows a(windows.size(), options.window + 1);
   executor.parallel_for(windows.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
     std::vector<float> weights;
@@ -82,9 +92,12 @@ Rows transition(const RankedWindows& windows, const StructureOptions& options,
         mutual.push_back(std::find(back.begin(), back.end(), i) != back.end() ? 1 : 0);
       }
       structure_weights(weights, mutual, options);
+      if (!kept.empty()) keep_flagged(kept.subspan(i * windows.width, row.size()), weights);
       entries.assign(
           1, by_weight(static_cast<std::uint32_t>(i), row.empty() ? 1.0F : options.self_share));
-      for (std::size_t e = 0; e < row.size(); ++e) entries.push_back(by_weight(row[e], weights[e]));
+      for (std::size_t e = 0; e < row.size(); ++e) {
+        if (kept.empty() || weights[e] > 0.0F) entries.push_back(by_weight(row[e], weights[e]));
+      }
       a.keep(i, entries);
     }
   });
@@ -195,9 +208,10 @@ void structure_weights(std::span<float> similarities, std::span<const std::uint8
 }
 
 StructureRows diffuse(const RankedWindows& windows, const StructureOptions& options,
-                      const Executor& executor, const Job& job) {
+                      const Executor& executor, const Job& job,
+                      std::span<const std::uint8_t> kept) {
   options.validate();
-  const Rows a = transition(windows, options, executor);
+  const Rows a = transition(windows, options, kept, executor);
   Rows x = a;
   for (std::size_t t = 0; t < options.steps; ++t) {
     job.check();

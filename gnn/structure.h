@@ -77,8 +77,11 @@ class StructureRows {
 void structure_weights(std::span<float> similarities, std::span<const std::uint8_t> mutual,
                        const StructureOptions& options);
 
-/// The rows of every node after options.steps steps over `windows`. O(n steps window breadth).
+/// The rows of every node after options.steps steps over `windows`; where `kept` [size, width] is
+/// not empty, over the entries that it flags: A is that of the whole windows, the other entries'
+/// shares given to those kept. O(n steps entries breadth).
 StructureRows diffuse(const RankedWindows& windows, const StructureOptions& options,
-                      const Executor& executor, const Job& job = {});
+                      const Executor& executor, const Job& job = {},
+                      std::span<const std::uint8_t> kept = {});
 
 }  // namespace halo::gnn

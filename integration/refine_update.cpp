@@ -70,6 +70,7 @@ gnn::RefinementHead carry_head(const gnn::RefinementParts& parts, const gnn::Ref
   head.weight = old.weight;
   head.content_share = old.content_share;
   head.projection = old.projection;
+  head.bars = old.bars;
   const std::size_t width = old.states.cols(), kept = old.structure.kept();
   head.states = ByteMatrix(to.size(), width);
   head.thresholds.assign(to.size(), 0);
@@ -173,6 +174,7 @@ gnn::RefinementHead copy_of(const gnn::RefinementHead& old) {
   head.weight = old.weight;
   head.content_share = old.content_share;
   head.projection = old.projection;
+  head.bars = old.bars;
   head.states = ByteMatrix(old.states.rows(), old.states.cols());
   head.structure = gnn::StructureRows(old.structure.size(), old.structure.kept());
   head.thresholds = old.thresholds;
@@ -284,7 +286,7 @@ std::vector<Node> reached(const std::vector<Node>& dirty, const gnn::RefinementP
 }
 
 gnn::HeadPlan plan_of(const gnn::RefinementHead& head) {
-  return {head.name, head.weight, head.content_share, head.projection};
+  return {head.name, head.weight, head.content_share, head.projection, head.bars};
 }
 
 // The rows `dirty` of a head, from the part of the index that decides them.

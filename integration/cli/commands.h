@@ -66,6 +66,7 @@ struct RefineCommand {
   std::filesystem::path index;
   std::filesystem::path queries;  ///< empty: the harm gate is not calibrated
   bool changed = false;  ///< only what additions and removals touched, by the heads there are
+  std::size_t window_entries = 0;  ///< kept of a window on average; 0: all
 };
 void run_refine(const RefineCommand& command, Session& session);
 

@@ -24,6 +24,14 @@ double hubness_of(const gnn::RefinementParts& parts) {
   return gnn::hubness(parts.edges, parts.size);
 }
 
+// Nothing where every entry is kept.
+std::string entries_text(const gnn::RefineOptions& options) {
+  if (options.entries.all()) return {};
+  return "on average " +
+         fixed(double{options.entries.share} * static_cast<double>(options.window), 1) +
+         " of them kept by the learned model, ";
+}
+
 // Why the heads weigh what they do.
 std::string reason(const gnn::RefinementParts& parts) {
   std::string text = "the variance of " + with_commas(parts.dim) + " dimensions lies in about " +
@@ -48,6 +56,7 @@ nlohmann::ordered_json model_facts(const gnn::RefinementModel& model) {
   nlohmann::ordered_json facts = {
       {"heads", heads},
       {"window", parts.options.window},
+      {"entries_share", parts.options.entries.share},
       {"gnn_layers", parts.options.layers},
       {"participation_ratio", parts.participation_ratio},
       {"flatness", parts.flatness},
@@ -72,8 +81,8 @@ void describe_model(const gnn::RefinementModel& model, Facts& lines) {
   lines.add("because", reason(parts));
   lines.add("attention", std::to_string(parts.options.window) + " of " +
                              std::to_string(parts.options.window * parts.options.wide_windows) +
-                             " graph neighbours, " + std::to_string(parts.options.layers) +
-                             " GNN layers; walks of " +
+                             " graph neighbours, " + entries_text(parts.options) +
+                             std::to_string(parts.options.layers) + " GNN layers; walks of " +
                              std::to_string(parts.options.structure.steps + 1) + " steps");
   lines.add("harm gate",
             "base coherence " + fixed(parts.base_coherence, 3) + ", hubness " +

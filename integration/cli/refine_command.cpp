@@ -23,6 +23,15 @@ void keep_freed_memory() {
 #endif
 }
 
+gnn::RefineOptions options_of(const RefineCommand& command) {
+  gnn::RefineOptions options;
+  if (command.window_entries == 0) return options;
+  options.entries.share =
+      static_cast<float>(command.window_entries) / static_cast<float>(options.window);
+  options.validate();
+  return options;
+}
+
 }  // namespace
 
 void run_refine(const RefineCommand& command, Session& session) {
@@ -32,7 +41,7 @@ void run_refine(const RefineCommand& command, Session& session) {
   if (!command.queries.empty()) queries = io::load_vectors(command.queries, io::VectorRole::kQuery);
   const auto started = std::chrono::steady_clock::now();
   const Engine engine = command.changed ? plain.recomputed(session.executor(), session.job())
-                                        : plain.refined(gnn::RefineOptions{}, session.executor(),
+                                        : plain.refined(options_of(command), session.executor(),
                                                         session.job(), queries);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
   session.job().check();

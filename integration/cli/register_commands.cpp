@@ -153,6 +153,11 @@ void register_refine(CLI::App& app, CommonOptions& common, Command& chosen) {
   sub->add_flag("--changed", command->changed,
                 "Only what halo add and remove left to it, by the heads there are")
       ->excludes("--queries");
+  sub->add_option("--window-entries", command->window_entries,
+                  "How many of a window's 32 entries are kept on average, as a learned model and "
+                  "their content say: fewer take less time, all of them by default")
+      ->check(CLI::Range(1, 32))
+      ->excludes("--changed");
   add_common_options(*sub, common);
   sub->callback([command, &chosen] {
     chosen = [command](Session& session) { run_refine(*command, session); };

@@ -24,6 +24,7 @@ constexpr std::uint64_t kMostRows = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kMostDimensions = 65536;
 constexpr std::size_t kMostHeads = 64;
 constexpr std::uint64_t kForm = 3;
+constexpr std::uint64_t kFormWithEntries = 4;  // where windows keep a share of their entries
 
 class Bytes {
  public:
@@ -65,9 +66,12 @@ Json manifest_of(const gnn::RefinementParts& parts) {
                      {"weight", head.weight},
                      {"content_share", head.content_share},
                      {"rank", head.projection.basis().rows}});
+    if (!parts.options.entries.all()) {
+      heads.back()["bars"] = {head.bars.content, head.bars.structure};
+    }
   }
   const gnn::RefineOptions& options = parts.options;
-  Json manifest{{"form", kForm},
+  Json manifest{{"form", options.entries.all() ? kForm : kFormWithEntries},
                 {"size", parts.size},
                 {"dim", parts.dim},
                 {"unit_input", parts.unit_input},
@@ -98,6 +102,14 @@ Json manifest_of(const gnn::RefinementParts& parts) {
                 {"changed", parts.changed},
                 {"drift", parts.drift},
                 {"dirty", parts.dirty.size()}};
+  if (!options.entries.all()) {
+    const gnn::EntryModel& model = options.entries.model;
+    manifest["entries"] = {{"share", options.entries.share},
+                           {"fewest", options.entries.fewest},
+                           {"enough", model.enough},
+                           {"redundancy", model.redundancy},
+                           {"coefficients", model.coefficients}};
+  }
   write_identity(manifest, parts.index);
   if (parts.calibrated_gate) manifest["calibrated_gate"] = *parts.calibrated_gate;
   return manifest;
@@ -107,6 +119,7 @@ struct HeadShape {
   std::string name;
   float weight, content_share;
   std::uint64_t rank;
+  gnn::EntryBars bars;
 };
 
 struct Manifest {
@@ -136,6 +149,30 @@ void read_options(const Json& json, gnn::RefineOptions& options) {
   options.structure.breadth = count_of(structure.at("breadth"));
 }
 
+// The reals of `json`, exactly `count` of them.
+std::vector<float> reals_of(const Json& json, std::size_t count) {
+  if (!json.is_array() || json.size() != count) {
+    throw Error(ErrorCode::kCorrupt, "not " + std::to_string(count) + " numbers");
+  }
+  std::vector<float> reals;
+  for (const Json& real : json) reals.push_back(real_of(real));
+  return reals;
+}
+
+void read_entries(const Json& json, gnn::EntryOptions& entries) {
+  entries.share = real_of(json.at("share"));
+  entries.fewest = real_of(json.at("fewest"));
+  entries.model.enough = real_of(json.at("enough"));
+  entries.model.redundancy = real_of(json.at("redundancy"));
+  const auto coefficients = reals_of(json.at("coefficients"), gnn::kEntryTerms);
+  std::ranges::copy(coefficients, entries.model.coefficients.begin());
+}
+
+gnn::EntryBars bars_of(const Json& json) {
+  const auto bars = reals_of(json, 2);
+  return {bars[0], bars[1]};
+}
+
 Manifest parse_manifest(const BundleReader& reader) {
   const auto& section = reader.at(SectionKind::kModelManifest);
   if (section.size > kLargestManifest) corrupt(reader, "the manifest is too large");
@@ -146,16 +183,19 @@ Manifest parse_manifest(const BundleReader& reader) {
     const Json json = Json::parse(text, text + bytes.size());
     if (!json.is_object()) throw Error(ErrorCode::kCorrupt, "not an object");
     const std::uint64_t form = json.contains("form") ? count_of(json.at("form")) : 1;
-    if (form != kForm) {
+    if (form != kForm && form != kFormWithEntries) {
       fail(ErrorCode::kUnsupportedFormat, reader.path(),
-           "the refinement model has form " + std::to_string(form) + ", this program reads form " +
-               std::to_string(kForm) + ": prepare it again");
+           "the refinement model has form " + std::to_string(form) + ", this program reads forms " +
+               std::to_string(kForm) + " and " + std::to_string(kFormWithEntries) +
+               ": prepare it again");
     }
     m.parts.index = read_identity(json);
     m.parts.size = count_of(json.at("size"));
     m.parts.dim = count_of(json.at("dim"));
     m.parts.unit_input = json.at("unit_input").get<bool>();
     read_options(json, m.parts.options);
+    const bool sparse = form == kFormWithEntries;
+    if (sparse) read_entries(json.at("entries"), m.parts.options.entries);
     m.parts.base_coherence = json.at("base_coherence").get<double>();
     m.parts.participation_ratio = json.at("participation_ratio").get<double>();
     m.parts.flatness = json.at("flatness").get<double>();
@@ -165,7 +205,8 @@ Manifest parse_manifest(const BundleReader& reader) {
     }
     for (const Json& head : json.at("heads")) {
       m.heads.push_back({head.at("name").get<std::string>(), real_of(head.at("weight")),
-                         real_of(head.at("content_share")), count_of(head.at("rank"))});
+                         real_of(head.at("content_share")), count_of(head.at("rank")),
+                         sparse ? bars_of(head.at("bars")) : gnn::EntryBars()});
     }
     m.global_nodes = count_of(json.at("global_nodes"));
     m.parts.changed = count_of(json.at("changed"));
@@ -239,6 +280,7 @@ void read_heads(const BundleReader& reader, Manifest& m) {
     head.name = shape.name;
     head.weight = shape.weight;
     head.content_share = shape.content_share;
+    head.bars = shape.bars;
     head.projection = take_projection(next_float, dim, shape.rank);
     head.states = ByteMatrix(size, head.projection.out_dim());
     for (std::size_t i = 0; i < size; ++i, next_state += head.states.cols()) {

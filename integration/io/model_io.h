@@ -1,11 +1,12 @@
 // A refinement model as sections of a bundle.
 //
-//   kModelManifest        JSON: form 3, the index (manifest_identity.h), sizes, options, heads
-//   (name,
-//                         weight, content share, rank; rank 0 for the identity), the base's
+//   kModelManifest        JSON: form 3 or 4, the index (manifest_identity.h), sizes, options, heads
+//                         (name, weight, content share, rank; rank 0 for the identity), the base's
 //                         coherence, spectrum figures, the calibrated gate where there is one, the
 //                         number of global nodes, what changed since (changed, drift, the number of
-//                         dirty nodes)
+//                         dirty nodes). Form 4: windows keep a share of their entries. It adds
+//                         "entries" (share, fewest, enough, redundancy, coefficients of
+//                         gnn/window_entries.h) and to each head "bars" [content, structure]
 //   kModelProjections     float32: per head its mean [dim], then its basis [rank, dim]
 //   kModelStates          int8: per head the rows [size, out_dim] without padding
 //   kModelScales          float32: per head the states' scales [size]

@@ -137,6 +137,40 @@ TEST(PrepareHeads, TakesHeadsOfTheCallersChoice) {
   });
 }
 
+TEST(PrepareHeads, KeepsAShareOfTheEntriesWhereAskedTo) {
+  const Matrix x = test::clustered_matrix(300, 12, 10, 0.6F, 3);
+  const CsrMask wide = nearest_windows(x, 64);
+  const RefinementParts all = prepare_heads(x, true, wide, no_global, {}, Executor(1));
+  EXPECT_EQ(all.heads[0].bars, EntryBars());
+  RefineOptions options;
+  options.entries.share = 0.5F;
+  const RefinementParts half = prepare_heads(x, true, wide, no_global, options, Executor(1));
+  const RefinementHead& head = half.heads[0];
+  EXPECT_NE(head.bars.content, head.bars.structure);
+  std::size_t other = 0;
+  for (std::size_t i = 0; i < 300; ++i) {
+    other += std::ranges::equal(head.structure.row(i), all.heads[0].structure.row(i)) ? 0U : 1U;
+  }
+  EXPECT_GT(other, 200U);
+  // Bars that are given stand, at any number of threads.
+  std::vector<HeadPlan> plans;
+  for (const RefinementHead& h : half.heads) {
+    plans.push_back({h.name, h.weight, h.content_share, h.projection, h.bars});
+  }
+  const auto again = prepare_heads(x, true, wide, no_global, half.options, plans, Executor(3));
+  for (std::size_t h = 0; h < half.heads.size(); ++h) {
+    EXPECT_EQ(again.heads[h].bars, half.heads[h].bars);
+    EXPECT_EQ(again.heads[h].thresholds, half.heads[h].thresholds);
+    for (std::size_t i = 0; i < 300; ++i) {
+      ASSERT_TRUE(
+          std::ranges::equal(again.heads[h].structure.row(i), half.heads[h].structure.row(i)));
+    }
+  }
+  options.entries.share = 0.0F;
+  test::expect_error(ErrorCode::kInvalidArgument, "share",
+                     [&] { prepare_heads(x, true, wide, no_global, options, Executor(1)); });
+}
+
 TEST(PrepareHeads, SurvivesOneVectorAndConstantData) {
   for (const std::size_t n : {1U, 2U, 5U}) {
     Matrix same = Matrix::padded(n, 3);

@@ -54,7 +54,7 @@ std::shared_ptr<const gnn::RefinementModel> from_scratch(const gnn::RefinementMo
                                                          const GraphSnapshot& snapshot) {
   std::vector<gnn::HeadPlan> plans;
   for (const auto& head : model.parts().heads) {
-    plans.push_back({head.name, head.weight, head.content_share, head.projection});
+    plans.push_back({head.name, head.weight, head.content_share, head.projection, head.bars});
   }
   return prepare_refinement(snapshot, model.parts().options, Executor(2), {}, {}, plans);
 }
@@ -75,11 +75,7 @@ bool same_row(const gnn::RefinementModel& x, std::size_t i, const gnn::Refinemen
   return std::ranges::equal(edges(x, i), edges(y, j));
 }
 
-TEST(RefineUpdate, DirtyRowsBecomeWhatAFullRecomputationMakesOfThem) {
-  // Far clusters and narrow windows: what a few vectors change is a part of the index.
-  gnn::RefineOptions options;
-  options.window = 8;
-  options.structure.window = 6;
+void expect_exact_dirty_rows(const gnn::RefineOptions& options) {
   const Engine before = refined(rows_of(data(0.05F), 0, kRows), options);
   const auto snapshot = grown(before, rows_of(data(0.05F), kRows, 3), ids_from(5000, 3));
   const Engine carried = before.with_snapshot(snapshot, Executor(2));
@@ -99,6 +95,39 @@ TEST(RefineUpdate, DirtyRowsBecomeWhatAFullRecomputationMakesOfThem) {
     }
   }
   EXPECT_GT(untouched, kRows / 2);
+}
+
+// Far clusters and narrow windows: what a few vectors change is a part of the index.
+gnn::RefineOptions narrow_windows() {
+  gnn::RefineOptions options;
+  options.window = 8;
+  options.structure.window = 6;
+  return options;
+}
+
+TEST(RefineUpdate, DirtyRowsBecomeWhatAFullRecomputationMakesOfThem) {
+  expect_exact_dirty_rows(narrow_windows());
+}
+
+TEST(RefineUpdate, SoTheyDoWhereWindowsKeepAShareOfTheirEntries) {
+  gnn::RefineOptions options = narrow_windows();
+  options.entries.share = 0.5F;
+  expect_exact_dirty_rows(options);
+}
+
+TEST(RefineUpdate, EveryRowIsComputedAgainWithTheHeadsBars) {
+  gnn::RefineOptions options;
+  options.entries.share = 0.5F;
+  const Engine before = refined(rows_of(data(1.0F), 0, kRows), options);
+  const auto snapshot = grown(before, rows_of(data(1.0F), kRows, 240), ids_from(5000, 240));
+  const Engine after = before.with_snapshot(snapshot, Executor(2)).recomputed(Executor(2));
+  const auto whole = from_scratch(*before.model(), *snapshot);
+  for (std::size_t h = 0; h < whole->parts().heads.size(); ++h) {
+    EXPECT_EQ(after.model()->parts().heads[h].bars, before.model()->parts().heads[h].bars);
+  }
+  for (std::size_t i = 0; i < snapshot->size(); ++i) {
+    ASSERT_TRUE(same_row(*after.model(), i, *whole, i)) << i;
+  }
 }
 
 TEST(RefineUpdate, WhereWalksReachMostOfTheIndexEveryRowIsComputedAgain) {

@@ -38,6 +38,28 @@ TEST_F(RefineCommandTest, JsonDescribesTheModel) {
   EXPECT_LE(calibrated.json()["model"]["calibrated_gate"], 1.0);
 }
 
+TEST_F(RefineCommandTest, KeepsAsManyEntriesAsAskedFor) {
+  const std::string index = build_index();
+  const auto refine = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = {"refine", "--index", index};
+    all.insert(all.end(), more.begin(), more.end());
+    return halo(all);
+  };
+  const Outcome half = refine({"--window-entries", "16"});
+  ASSERT_EQ(half.code, 0) << half.err;
+  EXPECT_THAT(half.out, HasSubstr("on average 16.0 of them kept"));
+  EXPECT_EQ(
+      refine({"--json", "--window-entries", "16", "--quiet"}).json()["model"]["entries_share"],
+      0.5);
+  EXPECT_EQ(refine({"--json", "--quiet"}).json()["model"]["entries_share"], 1.0);
+  for (const char* bad : {"0", "33", "-1", "many"}) {
+    const Outcome refused = refine({"--window-entries", bad});
+    EXPECT_NE(refused.code, 0) << bad;
+    EXPECT_THAT(refused.err, HasSubstr("--window-entries"));
+  }
+  EXPECT_NE(refine({"--window-entries", "16", "--changed"}).code, 0);
+}
+
 TEST_F(RefineCommandTest, RefiningTwiceGivesTheSameFile) {
   const std::string index = refined_index();
   const std::string once = read_text(index);

@@ -23,13 +23,19 @@ namespace {
 using Json = nlohmann::json;
 using Bytes = std::vector<std::byte>;
 
+Engine refined(float share) {
+  gnn::RefineOptions options;
+  options.spectral_rank = 4;
+  options.entries.share = share;
+  return Engine::build(test::clustered_matrix(60, 8, 6, 0.5F, 3), {}, {}, Executor(1))
+      .refined(options, Executor(1));
+}
 const Engine& engine() {
-  static const Engine kEngine = [] {
-    gnn::RefineOptions options;
-    options.spectral_rank = 4;
-    return Engine::build(test::clustered_matrix(60, 8, 6, 0.5F, 3), {}, {}, Executor(1))
-        .refined(options, Executor(1));
-  }();
+  static const Engine kEngine = refined(1.0F);
+  return kEngine;
+}
+const Engine& sparse_engine() {
+  static const Engine kEngine = refined(0.5F);
   return kEngine;
 }
 
@@ -37,7 +43,7 @@ class ModelIoTest : public testing::Test {
  protected:
   /// The model's sections with one of them changed, in a bundle with valid checksums.
   void write_forged(SectionKind changed, const std::function<void(Bytes&)>& forge) {
-    engine().save(whole_);
+    source_->save(whole_);
     const BundleReader reader(whole_);
     BundleWriter writer;
     for (const auto& section : reader.sections()) {
@@ -61,6 +67,7 @@ class ModelIoTest : public testing::Test {
     test::expect_error(ErrorCode::kCorrupt, text, [&] { Engine::load(forged_); });
   }
 
+  const Engine* source_ = &engine();
   test::TemporaryFolder folder_;
   std::filesystem::path whole_ = folder_ / "whole", forged_ = folder_ / "forged";
 };
@@ -94,6 +101,45 @@ TEST_F(ModelIoTest, RestoresEveryPart) {
       EXPECT_EQ(x.scale(i), y.scale(i));
       EXPECT_TRUE(std::equal(x.row(i), x.row(i) + x.stride(), y.row(i)));
     }
+  }
+}
+
+TEST_F(ModelIoTest, RestoresWhichEntriesWindowsKeep) {
+  sparse_engine().save(whole_);
+  const auto loaded = read_model(BundleReader(whole_));
+  const auto &a = sparse_engine().model()->parts(), &b = loaded->parts();
+  EXPECT_EQ(b.options.entries.share, 0.5F);
+  EXPECT_EQ(a.options.entries.fewest, b.options.entries.fewest);
+  EXPECT_EQ(a.options.entries.model, b.options.entries.model);
+  for (std::size_t h = 0; h < a.heads.size(); ++h) EXPECT_EQ(a.heads[h].bars, b.heads[h].bars);
+  // Only then is the form one that older programs refuse.
+  source_ = &sparse_engine();
+  write_manifest([](Json& j) { EXPECT_EQ(j["form"], 4); });
+  source_ = &engine();
+  write_manifest([](Json& j) {
+    EXPECT_EQ(j["form"], 3);
+    EXPECT_FALSE(j.contains("entries"));
+  });
+}
+
+TEST_F(ModelIoTest, RefusesForgedEntries) {
+  source_ = &sparse_engine();
+  const std::vector<std::pair<const char*, std::function<void(Json&)>>> forgeries = {
+      {"manifest", [](Json& j) { j.erase("entries"); }},
+      {"share", [](Json& j) { j["entries"]["share"] = 0; }},
+      {"fewest", [](Json& j) { j["entries"]["fewest"] = 2; }},
+      {"number", [](Json& j) { j["entries"]["enough"] = "much"; }},
+      {"28 numbers", [](Json& j) { j["entries"]["coefficients"].erase(0); }},
+      {"28 numbers", [](Json& j) { j["entries"]["coefficients"] = 3; }},
+      {"number", [](Json& j) { j["entries"]["coefficients"][3] = 1e300; }},
+      {"coefficients", [](Json& j) { j["entries"]["coefficients"][3] = 1e6; }},
+      {"2 numbers", [](Json& j) { j["heads"][0]["bars"] = {0.5}; }},
+      {"number", [](Json& j) { j["heads"][0]["bars"][1] = nullptr; }},
+      {"manifest", [](Json& j) { j["heads"][0].erase("bars"); }}};
+  for (const auto& [text, forge] : forgeries) {
+    SCOPED_TRACE(text);
+    write_manifest(forge);
+    expect_corrupt(text);
   }
 }
 
