@@ -96,7 +96,8 @@ RefinementHead prepare_head(const HeadPlan& plan, const HeadView& view,
   head.weight = plan.weight;
   head.content_share = plan.content_share;
   head.projection = plan.projection;
-  const auto& [x, windows] = view;
+  const Matrix& x = view.x;
+  const RankedWindows& windows = view.windows;
   job.advance(1);
   if (plan.bars) head.bars = *plan.bars;
   const auto keep = [&](std::size_t most, float& bar) -> std::vector<std::uint8_t> {
