@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kMostLayers = 8;
 constexpr std::size_t kMostWindow = 1024;
 constexpr std::size_t kEntryClasses = 4;  // likeliest classes a walk begins at
+// Plain neighbours that a class is read off: the learned ones say what farther ones would.
+constexpr std::size_t kPlainNeighbours = 1;
 constexpr float kCosineWeight = 0.5F;
 constexpr float kCentroidSharpness = 2.0F;  // times the learned scale
 constexpr float kLargestLabelWeight = 1000.0F;
@@ -310,7 +312,7 @@ void TrainedModel::read_classes(std::span<const std::uint32_t> candidates,
       [&](std::size_t j) { return scratch.nearest_[j].node; },
       [&](std::size_t j) { return scratch.nearest_[j].cosine; });
   read(
-      std::min(parts_->label_window, candidates.size()), share * use_.plain_share,
+      std::min(kPlainNeighbours, candidates.size()), share * use_.plain_share,
       [&](std::size_t j) { return candidates[j]; }, [&](std::size_t j) { return -distances[j]; });
   for (float& value : scratch.classes_) value = std::sqrt(value);
 }

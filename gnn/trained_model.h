@@ -7,9 +7,9 @@
 // scored by
 //   f = z(content) + z(cosine) / 2 + label_weight sum_c sqrt(P(c | query) P(c | base vector)),
 // z(s) = (s - s_101st) / (s_1st - s_101st). P(c | query) is a mixture: `centroid_share` of it is a
-// softmax over the classes' centroids, the rest is read off the neighbours the query attends to, in
-// the learned space and, for `plain_share` of that, among its plain candidates. The layers are
-// content layers, or those of a GNN that was trained end to end.
+// softmax over the classes' centroids, the rest is read off the neighbours the query attends to in
+// the learned space and, for `plain_share` of that, off its nearest plain candidate. The layers
+// are content layers, or those of a GNN that was trained end to end.
 //
 // Thread-safety: immutable; refine() may run on any number of threads, each with its own scratch.
 #pragma once
