@@ -29,7 +29,8 @@ struct LabelUse {
   float weight = kDefaultLabelWeight;
   float plain_share = kDefaultPlainShare, centroid_share = kDefaultCentroidShare;
 };
-constexpr std::array<float, 2> kOtherLabelWeights = {1.0F, 0.0F};
+constexpr float kMostlyLabelledWeight = 8.0F;  // where most of the vectors' classes are known
+constexpr std::array<float, 3> kOtherLabelWeights = {kDefaultLabelWeight, 1.0F, 0.0F};
 constexpr std::array<LabelSpread, 6> kSpreads = {{{20, 2.0F, 2.0F},
                                                   {20, 2.0F, 1.0F},
                                                   {10, 3.0F, 2.0F},
@@ -414,6 +415,7 @@ class Trainer {
       best.config = config;
     }
     const bool mostly_labelled = report_.examples * 2 >= snapshot_.size();
+    if (mostly_labelled && !options_.unseen_classes) best.config.use.weight = kMostlyLabelledWeight;
     std::vector<std::shared_ptr<const gnn::TrainedModel>> models;
     for (const Fold& fold : folds_) models.push_back(model_of(fold, best.config));
     if (mostly_labelled && !options_.unseen_classes) mix_opinions(models, best.config.use);
