@@ -84,7 +84,7 @@ std::vector<attention::Tensor> GnnModel::forward_states(const attention::TensorV
 std::vector<attention::NamedMatrix> GnnModel::named_parameters() const {
   std::vector<attention::NamedMatrix> named;
   for (std::size_t t = 0; t < num_layers(); ++t) {
-    for (auto part :
+    for (const auto& part :
          {blocks_[t].attention.named_parameters(), blocks_[t].layer.named_parameters()}) {
       for (attention::NamedMatrix& parameter : part) {
         named.push_back({prefix(t) + parameter.name, parameter.value});

@@ -190,6 +190,7 @@ void DeltaGraph::search(const DeltaMark& mark, const float* query, std::size_t k
                         const Allows& allows, double share, DeltaScratch& scratch) const {
   auto& [walk, buffer, nodes, nearest] = scratch;
   const RowScorer score = query_scorer(query, buffer);
+  ef = std::clamp<std::size_t>(ef, 1, std::max<std::size_t>(mark.rows, 1));
   walk.pool.reset(ef);
   if (mark.linked != 0) walk_allowed(mark, score, k, ef, allows, share, scratch);
   nodes.clear();
@@ -220,7 +221,7 @@ void DeltaGraph::scan(const DeltaMark& mark, const float* query, std::size_t k,
   auto& [walk, buffer, nodes, nearest] = scratch;
   const MatrixView vectors(vectors_.get(), mark.rows, options_.dim, stride_);
   const RowScorer score = f32_scorer(options_.metric, vectors, query);
-  walk.pool.reset(k);
+  walk.pool.reset(std::clamp<std::size_t>(k, 1, std::max<std::size_t>(mark.rows, 1)));
   for (Node row = 0; row < mark.rows;) {
     nodes.clear();
     for (; row < mark.rows && nodes.size() < kBlock; ++row) {
@@ -311,8 +312,10 @@ void DeltaGraph::link_next() {
     const RowScorer score = stored_.scorer(codes(0), stored_.bytes, codes(row), buffers_);
     Node current = descend(mark_, score, level, copied_, walk_.distances);
     for (std::size_t layer = shared; layer-- > 0;) {
-      walk_layer(score, mark_.linked, current, std::max(options_.ef_construction, options_.M),
-                 LinkedRows{*this, layer, mark_.linked, copied_}, walk_);
+      walk_layer(
+          score, mark_.linked, current,
+          std::min<std::size_t>(std::max(options_.ef_construction, options_.M), mark_.linked),
+          LinkedRows{*this, layer, mark_.linked, copied_}, walk_);
       candidates_.clear();
       for (std::size_t i = 0; i < walk_.pool.size(); ++i) {
         candidates_.push_back({walk_.pool.distance(i), walk_.pool.node(i)});

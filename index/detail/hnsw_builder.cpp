@@ -251,7 +251,7 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     if (level < top) current = descend(score, current, top, level, worker);
     Chosen chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
     for (int layer = std::min(level, top); layer >= 0; --layer) {
-      walk_layer(score, max_elements_, current, ef_construction_, LockedRows{*this, layer, worker},
+      walk_layer(score, max_elements_, current, walk_width(), LockedRows{*this, layer, worker},
                  worker.walk);
       CandidatePool& pool = worker.walk.pool;
       current = pool.node(0);
@@ -341,10 +341,13 @@ class Graph : public halo_hnswlib::HierarchicalNSW<float> {
     }
   };
 
+  // ef_construction may come from a file: room for no more candidates than there are rows.
+  std::size_t walk_width() const { return std::min(ef_construction_, max_elements_); }
+
   // hnswlib's searchBaseLayer, without its leak when memory runs out, and with a list's lock held
   // for a copy instead of a list's worth of distances.
   Nearest search_layer(const RowScorer& score, Row entry, int layer, Worker& worker) {
-    walk_layer(score, max_elements_, entry, ef_construction_, LockedRows{*this, layer, worker},
+    walk_layer(score, max_elements_, entry, walk_width(), LockedRows{*this, layer, worker},
                worker.walk);
     return nearest_of(worker.walk.pool);
   }

@@ -83,7 +83,8 @@ std::vector<std::uint8_t> reachable_nodes(const SnapshotParts& parts) {
 std::size_t repair_unreachable(SnapshotParts& parts) {
   std::vector<std::uint8_t> mark = reachable_nodes(parts);
   // Only as wide as hnswlib links: a better neighbour is not worth a slower seal.
-  const std::size_t width = std::max<std::size_t>(parts.ef_construction, 1);
+  const std::size_t width =
+      std::clamp<std::size_t>(parts.ef_construction, 1, std::max<std::size_t>(mark.size(), 1));
   LayerLinks& layer0 = parts.layers[0];
   std::vector<std::pair<Node, Node>> links;
   std::vector<Node> queue;
