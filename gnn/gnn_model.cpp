@@ -86,7 +86,7 @@ std::vector<attention::NamedMatrix> GnnModel::named_parameters() const {
   for (std::size_t t = 0; t < num_layers(); ++t) {
     for (const auto& part :
          {blocks_[t].attention.named_parameters(), blocks_[t].layer.named_parameters()}) {
-      for (attention::NamedMatrix& parameter : part) {
+      for (const attention::NamedMatrix& parameter : part) {
         named.push_back({prefix(t) + parameter.name, parameter.value});
       }
     }
