@@ -49,7 +49,7 @@ Point listwise(const JudgedList& list, std::span<const double> weights, double s
     sum += p[j];
   }
   Point point(terms);
-  point.loss = std::log(sum) - score / relevant;
+  point.loss = std::log(std::max(sum, 1.0)) - score / relevant;  // the top's own term is 1
   for (double& x : p) x /= sum;
   for (std::size_t t = 0; t < terms; ++t) {
     double seen = 0;

@@ -31,6 +31,7 @@ class ComputeSlots {
     if (waiter.turn.wait_until(lock, deadline, [&] { return waiter.granted; })) {
       return Grant::kGranted;
     }
+    // cppcheck-suppress danglingLifetime  // it leaves the list before it ends
     waiters_.erase(place);
     return Grant::kTooLate;
   }
