@@ -169,12 +169,13 @@ CsrMask SparseMask::random(std::size_t n, double sparsity, std::uint64_t seed) {
 }
 
 Matrix SparseMask::to_attention_mask(const CsrView& mask) {
-  if (mask.rows() != 0 && mask.num_columns > kMaxDenseMaskPositions / mask.rows()) {
-    refuse("a dense copy of " + std::to_string(mask.rows()) + " x " +
-           std::to_string(mask.num_columns) + " is over the limit of " +
-           std::to_string(kMaxDenseMaskPositions) + " positions: use the CSR mask itself");
+  const std::size_t rows = mask.rows();
+  if (rows != 0 && mask.num_columns > kMaxDenseMaskPositions / rows) {
+    refuse("a dense copy of " + std::to_string(rows) + " x " + std::to_string(mask.num_columns) +
+           " is over the limit of " + std::to_string(kMaxDenseMaskPositions) +
+           " positions: use the CSR mask itself");
   }
-  Matrix dense(mask.rows(), mask.num_columns);
+  Matrix dense(rows, mask.num_columns);
   for (std::size_t i = 0; i < mask.rows(); ++i) {
     std::fill_n(dense.row(i), mask.num_columns, kMinusInfinity);
     for (const std::uint32_t j : mask.row(i)) dense.row(i)[j] = 0.0F;
