@@ -98,9 +98,10 @@ void orthonormalise(Matrix& q, int passes, const Executor& executor) {
   }
 }
 
+// Right: a Matrix, or a PackedMatrix for many products.
 template <class Right>
-Matrix times(const MatrixView& a, const Right& b, std::size_t cols, const Executor& executor) {
-  Matrix out = Matrix::padded(a.rows, cols);
+Matrix times(const MatrixView& a, const Right& b, const Executor& executor) {
+  Matrix out = Matrix::padded(a.rows, b.cols());
   kernels::gemm(a, b, out, executor);
   return out;
 }
@@ -149,7 +150,7 @@ void filter(Block& block, const kernels::PackedMatrix& matrix, double cut,
   Matrix before = std::move(block.q), now = std::move(block.z);
   combine(scale, now, -1.0F, before);
   for (std::size_t m = 2; m <= degree; ++m) {
-    Matrix next = times(now, matrix, matrix.cols(), executor);
+    Matrix next = times(now, matrix, executor);
     combine(2.0F * scale, next, -2.0F, now);
     combine(1.0F, next, -1.0F, before);
     before = std::exchange(now, std::move(next));
@@ -179,8 +180,8 @@ bool rotate_to_ritz(Block& block, const Executor& executor) {
                                               static_cast<Eigen::Index>(size - 1 - i));
     }
   }
-  block.q = times(small, block.q, block.q.cols(), executor);
-  block.z = times(small, block.z, block.z.cols(), executor);
+  block.q = times(small, block.q, executor);
+  block.z = times(small, block.z, executor);
   block.measure();
   return true;
 }
@@ -233,16 +234,16 @@ std::optional<Eigenpairs> leading_eigenpairs(const MatrixView& matrix, std::size
   const kernels::PackedMatrix packed = kernels::pack_in_parallel(matrix, executor);
   block.q = sketch(matrix, size, executor);
   orthonormalise(block.q, 1, executor);
-  block.q = times(block.q, packed, matrix.cols, executor);
+  block.q = times(block.q, packed, executor);
   orthonormalise(block.q, 1, executor);
-  block.z = times(block.q, packed, matrix.cols, executor);
+  block.z = times(block.q, packed, executor);
   block.measure();
   for (std::size_t round = 0; round < options.most_rounds; ++round) {
     // The smallest of the block lies below what is wanted, and above nearly all that is not.
     const double cut = *std::min_element(block.values.begin(), block.values.end());
     filter(block, packed, cut, executor);
     orthonormalise(block.q, 2, executor);
-    block.z = times(block.q, packed, matrix.cols, executor);
+    block.z = times(block.q, packed, executor);
     if (!rotate_to_ritz(block, executor)) return std::nullopt;
     if (converged(block, rank, options.tolerance)) return sorted(block, rank);
   }

@@ -60,21 +60,27 @@ void project(const gnn::RefinementParts& parts, const gnn::RefinementHead& head,
   head.projection.apply(input.data(), out, scratch.data());
 }
 
-// A head of the old model with its rows where the new index has them. New rows get their own
-// projection as state and no walk. `lost` is set for rows whose walk lost a node.
-gnn::RefinementHead carry_head(const gnn::RefinementParts& parts, const gnn::RefinementHead& old,
-                               const GraphSnapshot& to, const NodeMap& map,
-                               std::vector<std::uint8_t>& lost, const Executor& executor) {
+// A head as `old`, with `size` rows of nothing.
+gnn::RefinementHead head_like(const gnn::RefinementHead& old, std::size_t size) {
   gnn::RefinementHead head;
   head.name = old.name;
   head.weight = old.weight;
   head.content_share = old.content_share;
   head.projection = old.projection;
   head.bars = old.bars;
-  const std::size_t width = old.states.cols(), kept = old.structure.kept();
-  head.states = ByteMatrix(to.size(), width);
-  head.thresholds.assign(to.size(), 0);
-  head.structure = gnn::StructureRows(to.size(), kept);
+  head.states = ByteMatrix(size, old.states.cols());
+  head.thresholds.assign(size, 0);
+  head.structure = gnn::StructureRows(size, old.structure.kept());
+  return head;
+}
+
+// A head of the old model with its rows where the new index has them. New rows get their own
+// projection as state and no walk. `lost` is set for rows whose walk lost a node.
+gnn::RefinementHead carry_head(const gnn::RefinementParts& parts, const gnn::RefinementHead& old,
+                               const GraphSnapshot& to, const NodeMap& map,
+                               std::vector<std::uint8_t>& lost, const Executor& executor) {
+  gnn::RefinementHead head = head_like(old, to.size());
+  const std::size_t width = old.states.cols();
   const unsigned narrower =
       old.structure.root_bits() - std::min(old.structure.root_bits(), head.structure.root_bits());
   executor.parallel_for(to.size(), kRowsAtOnce, [&](std::size_t begin, std::size_t end) {
@@ -169,14 +175,7 @@ gnn::RefinementParts without_rows(const gnn::RefinementParts& old) {
 }
 
 gnn::RefinementHead copy_of(const gnn::RefinementHead& old) {
-  gnn::RefinementHead head;
-  head.name = old.name;
-  head.weight = old.weight;
-  head.content_share = old.content_share;
-  head.projection = old.projection;
-  head.bars = old.bars;
-  head.states = ByteMatrix(old.states.rows(), old.states.cols());
-  head.structure = gnn::StructureRows(old.structure.size(), old.structure.kept());
+  gnn::RefinementHead head = head_like(old, old.states.rows());
   head.thresholds = old.thresholds;
   for (std::size_t i = 0; i < old.states.rows(); ++i) {
     head.states.set_row(i, old.states, i);
